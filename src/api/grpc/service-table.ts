@@ -1,0 +1,79 @@
+// What a transport needs to know of our services, and what a handler may know of a transport. Nothing else crosses, so
+// that a transport can be replaced without touching a handler.
+import type { Cancellation } from "../../cancellation.js";
+import type { CallRecord } from "../../telemetry/index.js";
+
+/** Header fields of a call. Keys are lower case; those that end in "-bin" hold bytes, decoded. */
+export interface Metadata {
+  /** The first value, or undefined. */
+  get(key: string): string | Uint8Array | undefined;
+}
+
+/** Who calls. */
+export interface Peer {
+  /** "127.0.0.1:51034", "[::1]:51034" or "unix:/path". */
+  readonly address: string;
+  /** Over loopback or a Unix socket: from this machine. */
+  readonly local: boolean;
+}
+
+/** One call as its handler sees it. */
+export interface Call {
+  /** "/package.Service/Method". */
+  readonly path: string;
+  readonly metadata: Metadata;
+  readonly peer: Peer;
+  /** What the access line and the metrics will say; handlers fill in what they learn. */
+  readonly record: CallRecord;
+  /** Fires when the client cancels, its deadline passes or its connection is lost. */
+  readonly cancellation: Cancellation;
+  /** Adds a field to the initial response metadata. Only before the first response. */
+  setHeader(key: string, value: string | Uint8Array): void;
+  /** Adds a field to the trailers that close the call, errors included. */
+  setTrailer(key: string, value: string | Uint8Array): void;
+}
+
+interface Codec<Request, Response> {
+  /** "/package.Service/Method". */
+  readonly path: string;
+  /** The bytes are the handler's: they are not used again, and may be kept or viewed. Throws on malformed bytes. */
+  readonly decode: (bytes: Uint8Array) => Request;
+  readonly encode: (response: Response) => Uint8Array;
+}
+
+export interface UnaryMethod<Request, Response> extends Codec<Request, Response> {
+  readonly kind: "unary";
+  readonly handle: (request: Request, call: Call) => Response | Promise<Response>;
+}
+export interface ServerStreamMethod<Request, Response> extends Codec<Request, Response> {
+  readonly kind: "server-stream";
+  /** Each step is taken when the client has room for it. Its return() is called when the call ends early. */
+  readonly handle: (request: Request, call: Call) => AsyncIterable<Response>;
+}
+export interface ClientStreamMethod<Request, Response> extends Codec<Request, Response> {
+  readonly kind: "client-stream";
+  readonly handle: (requests: AsyncIterable<Request>, call: Call) => Promise<Response>;
+}
+export interface BidiMethod<Request, Response> extends Codec<Request, Response> {
+  readonly kind: "bidi";
+  readonly handle: (requests: AsyncIterable<Request>, call: Call) => AsyncIterable<Response>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table holds methods of all message types; each entry is typed where it is made.
+export type Method =
+  | UnaryMethod<any, any>
+  | ServerStreamMethod<any, any>
+  | ClientStreamMethod<any, any>
+  | BidiMethod<any, any>;
+
+/** All methods by path. */
+export type ServiceTable = ReadonlyMap<string, Method>;
+
+/** A gRPC server that answers from a table. */
+export interface GrpcTransport {
+  /** Listens; resolves to the port that was bound (the one asked for, or the one the system chose for 0). */
+  listenTcp(host: string, port: number): Promise<number>;
+  listenUnix(path: string): Promise<void>;
+  /** No new connections or calls; resolves when all calls have ended, or cuts those that remain after `graceMs`. */
+  close(graceMs: number): Promise<void>;
+}

@@ -1,0 +1,19 @@
+import type { TensorSpec } from "./signature.js";
+
+/**
+ * What a model file says of itself, once it has been read and, where needed, rewritten. Plain data: it is made in a
+ * worker thread and crosses to the serving thread.
+ */
+export interface ModelDescription {
+  /** Graph inputs that a run must feed (initializers left out), in the file's order. */
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly metadata: ReadonlyMap<string, string>;
+  /** "skl2onnx 1.17", "" when the file does not say. */
+  readonly producer: string;
+  readonly operatorSets: readonly { readonly domain: string; readonly version: number }[];
+  /** What was changed at load so that the runtime can serve it, a sentence each; empty for most models. */
+  readonly rewrites: readonly string[];
+  /** The model file and its external data. */
+  readonly sizeBytes: number;
+}

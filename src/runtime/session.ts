@@ -1,0 +1,44 @@
+import type { Cancellation } from "../cancellation.js";
+import type { Tensor } from "../tensor/index.js";
+
+export interface RunOptions {
+  readonly cancellation: Cancellation;
+}
+
+export interface RunResult {
+  /** By the fetched names. */
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  /** From the call to the start of the run. */
+  readonly queueMs: number;
+  /** The run itself. */
+  readonly computeMs: number;
+  /** Rows that ran together, this call's own included; 0 where nothing was batched. */
+  readonly batchSize: number;
+}
+
+/**
+ * A model one can run, wherever it lives. Callers have validated names, types and shapes; a Session checks nothing again.
+ *
+ * Errors: RESOURCE_EXHAUSTED when its queue is full; the cancellation's reason when it fires before the run has started
+ * (a started run ends unheard); UNAVAILABLE when the worker that ran it died; INVALID_ARGUMENT with the runtime's text
+ * when the runtime refuses the values; INTERNAL otherwise.
+ */
+export interface Session {
+  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult>;
+  /** Waits for the runs that have begun, then gives the memory back. Idempotent. No run may be called afterwards. */
+  release(): Promise<void>;
+  readonly placement: PlacementInfo;
+  /** Calls that wait, and sessions that run, at this moment. */
+  load(): { readonly queued: number; readonly running: number };
+}
+
+/** Where a session's runs happen, for ListModels and the log. */
+export interface PlacementInfo {
+  readonly kind: "inline" | "thread-pool";
+  readonly sessions: number;
+  readonly intraOpThreads: number;
+  /** Median of the warm-up runs; undefined when the model could not be warmed up without data. */
+  readonly warmupRunMicros: number | undefined;
+  /** How the kind was chosen. */
+  readonly reason: string;
+}

@@ -1,0 +1,32 @@
+import type { ModelDescription, Signature } from "../onnx/index.js";
+import type { Session } from "../runtime/index.js";
+
+/** One version of one model. */
+export interface ServableId {
+  readonly name: string;
+  readonly version: bigint;
+}
+
+/** A version that can answer. */
+export interface Servable {
+  readonly id: ServableId;
+  /** By signature key, in a stable order. */
+  readonly signatures: ReadonlyMap<string, Signature>;
+  readonly session: Session;
+  readonly description: ModelDescription;
+}
+
+/** Held while a request runs: an open handle is what keeps a version from being unloaded. Give it back with `using`. */
+export interface ServableHandle extends Disposable {
+  readonly servable: Servable;
+}
+
+/** Which model and version a request means. At most one of version and versionLabel is set. */
+export interface ModelSpec {
+  readonly name: string;
+  readonly version?: bigint;
+  /** May be "" when a client set it so. */
+  readonly versionLabel?: string;
+  /** "" stands for serving_default. */
+  readonly signatureName: string;
+}

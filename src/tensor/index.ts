@@ -1,0 +1,22 @@
+export {
+  type ElementType,
+  type ElementTypeInfo,
+  elementTypeInfo,
+  elementTypeOfOnnx,
+  elementTypeOfOpenInference,
+  elementTypeOfTensorflow,
+  elementTypes,
+  type NumericData,
+} from "./dtype.js";
+export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
+export {
+  byteLength,
+  bytesOf,
+  elementCount,
+  formatShape,
+  isNumeric,
+  type NumericTensor,
+  type Shape,
+  type Tensor,
+  viewAs,
+} from "./tensor.js";
