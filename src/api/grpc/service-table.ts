@@ -60,11 +60,12 @@ export interface BidiMethod<Request, Response> extends Codec<Request, Response> 
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a table holds methods of all message types; each entry is typed where it is made.
+type AnyMessage = any;
 export type Method =
-  | UnaryMethod<any, any>
-  | ServerStreamMethod<any, any>
-  | ClientStreamMethod<any, any>
-  | BidiMethod<any, any>;
+  | UnaryMethod<AnyMessage, AnyMessage>
+  | ServerStreamMethod<AnyMessage, AnyMessage>
+  | ClientStreamMethod<AnyMessage, AnyMessage>
+  | BidiMethod<AnyMessage, AnyMessage>;
 
 /** All methods by path. */
 export type ServiceTable = ReadonlyMap<string, Method>;
