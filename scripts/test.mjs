@@ -21,8 +21,12 @@ if (tests.length === 0) {
   console.error(`no test file matches ${filters.join(" ")}`);
   process.exit(1);
 }
-const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-concurrency=2", ...tests], {
-  stdio: "inherit",
-  env: { ...process.env, ORT_DISABLE_TELEMETRY: "1" },
-});
+const run = spawnSync(
+  process.execPath,
+  ["--enable-source-maps", "--test", "--test-concurrency=2", "--test-reporter=spec", ...tests],
+  {
+    stdio: "inherit",
+    env: { ...process.env, ORT_DISABLE_TELEMETRY: "1" },
+  },
+);
 process.exit(run.status ?? 1);

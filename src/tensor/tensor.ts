@@ -29,9 +29,9 @@ export function elementCount(shape: Shape): number | undefined {
     if (!Number.isInteger(size) || size < 0) return undefined;
     if (size === 0) empty = true;
     else count *= size;
-    if (count > Number.MAX_SAFE_INTEGER) return undefined;
   }
-  return empty ? 0 : count;
+  if (empty) return 0;
+  return count > Number.MAX_SAFE_INTEGER ? undefined : count;
 }
 
 /** Bytes of the elements; for strings, two a UTF-16 unit: what they weigh here, not on the wire. */

@@ -1,0 +1,334 @@
+// The one table of flags. Everything that is said of a flag is said here: its name, type, default, meaning, and whether
+// TensorFlow Serving knows it. --help, the checks, the environment's names and the typed Options all come from the table.
+import { invalidArgument, type StatusError } from "./status.js";
+
+/** Whose flag it is, and what becomes of it. */
+type Standing =
+  /** TensorFlow Serving's, honoured. */
+  | "compatible"
+  /** Ours. */
+  | "own"
+  /** TensorFlow Serving's, accepted so that scripts start, and logged as ignored when it is given. */
+  | "ignored";
+
+interface Flag<T> {
+  readonly type: "int" | "float" | "bool" | "string";
+  readonly standing: Standing;
+  readonly default: T;
+  readonly doc: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly oneOf?: readonly string[];
+}
+
+const int = (standing: Standing, value: number, doc: string, min?: number, max?: number): Flag<number> => ({
+  type: "int",
+  standing,
+  default: value,
+  doc,
+  ...(min !== undefined && { min }),
+  ...(max !== undefined && { max }),
+});
+const bool = (standing: Standing, value: boolean, doc: string): Flag<boolean> => ({
+  type: "bool",
+  standing,
+  default: value,
+  doc,
+});
+const text = (standing: Standing, value: string, doc: string, oneOf?: readonly string[]): Flag<string> => ({
+  type: "string",
+  standing,
+  default: value,
+  doc,
+  ...(oneOf !== undefined && { oneOf }),
+});
+const ignored = (type: Flag<unknown>["type"], doc: string): Flag<unknown> => ({
+  type,
+  standing: "ignored",
+  default: undefined,
+  doc,
+});
+
+const port = 65_535;
+const maxInt32 = 2 ** 31 - 1;
+
+export const flags = {
+  // Doors
+  port: int("compatible", 8500, "TCP port of gRPC; 0 turns it off (a socket path is needed then).", 0, port),
+  grpc_socket_path: text("compatible", "", "Path of a Unix socket that serves gRPC too."),
+  rest_api_port: int("compatible", 8501, "TCP port of REST and metrics; 0 turns it off.", 0, port),
+  bind_address: text("own", "0.0.0.0", 'Address that both TCP ports listen on; "::" takes IPv6 and IPv4.'),
+  rest_api_timeout_in_ms: int("compatible", 30_000, "How long a REST call may take; 0 or less: without end."),
+  rest_api_enable_cors_support: bool("compatible", false, "Answer REST calls with CORS headers."),
+  max_receive_message_bytes: int("own", 64 * 2 ** 20, "Largest request, on either door.", 1, maxInt32),
+  grpc_channel_arguments: text("compatible", "", "k=v,k=v: server channel arguments; unknown ones do no harm."),
+  enable_grpc_healthcheck_service: bool(
+    "compatible",
+    true,
+    "Serve grpc.health.v1.Health. On by default, unlike TensorFlow Serving's.",
+  ),
+  enable_reflection: bool("own", true, "Serve gRPC server reflection, v1 and v1alpha."),
+  monitoring_config_file: text(
+    "compatible",
+    "",
+    "MonitoringConfig in text form; its path adds one more place for the metrics, which are on in any case.",
+  ),
+
+  // Models
+  model_config_file: text("compatible", "", "ModelServerConfig in text form: the models to serve."),
+  model_config_file_poll_wait_seconds: int("compatible", 0, "Read the file again this often; 0 or less: never."),
+  model_name: text("compatible", "default", "Name of the one model, without a config file."),
+  model_base_path: text("compatible", "", "Absolute path of the one model, without a config file."),
+  file_system_poll_wait_seconds: int(
+    "compatible",
+    1,
+    "Look for new versions this often; 0: once at start; negative: never.",
+  ),
+  num_load_threads: int("compatible", 0, "Models that load at the same time, at most; 0: as many as CPUs.", 0, 1024),
+  num_unload_threads: ignored("int", "Unloads never wait for each other here."),
+  max_num_load_retries: int("compatible", 5, "Attempts after a failed load.", 0, maxInt32),
+  load_retry_interval_micros: int("compatible", 60_000_000, "Wait between attempts to load; negative: none."),
+  allow_version_labels_for_unavailable_models: bool(
+    "compatible",
+    false,
+    "Accept a new label for a version that is not available yet.",
+  ),
+  enable_signature_method_name_check: bool("compatible", false, "Refuse signatures of another method name."),
+  enable_serialization_as_tensor_content: bool("compatible", false, "Answer Predict in tensor_content."),
+  strict_startup: bool(
+    "own",
+    false,
+    "Start as TensorFlow Serving does: open the ports once every model has settled, and exit when one has failed.",
+  ),
+
+  // Runs
+  session_pool_size: int("own", 0, "Worker threads of a model, a session each; 0: from the CPUs there are.", 0, 256),
+  tensorflow_intra_op_parallelism: int("compatible", 0, "Threads of one run; 0: the CPUs shared out.", 0, 1024),
+  max_queued_calls: int("own", 1024, "Calls of a model that may wait; more are refused.", 1, 1_000_000),
+  inline_threshold_micros: int(
+    "own",
+    50,
+    "Models whose warm-up run is shorter run on the serving thread, where a hop to another would cost more; 0: none.",
+    0,
+    10_000,
+  ),
+
+  // Life
+  drain_delay_ms: int(
+    "own",
+    0,
+    "After SIGTERM: how long to go on serving while health says NOT_SERVING.",
+    0,
+    3_600_000,
+  ),
+  shutdown_timeout_ms: int("own", 30_000, "After that: how long calls in flight may take to end.", 0, 3_600_000),
+  log_level: text("own", "info", "Least severe lines that are written.", ["debug", "info", "warn", "error"]),
+  log_format: text("own", "json", "JSON lines, or text for people.", ["json", "text"]),
+  access_log: bool("own", true, "Write one line for each call."),
+
+  // Accepted for TensorFlow Serving's sake
+  rest_api_num_threads: ignored("int", "REST is served by one event loop."),
+  grpc_max_threads: ignored("int", "gRPC is served by one event loop."),
+  flush_filesystem_caches: ignored("bool", "Files are read once."),
+  enable_profiler: ignored("bool", "tensorflow.ProfilerService is not served."),
+  tensorflow_inter_op_parallelism: ignored("int", "A run executes its nodes in order."),
+  tensorflow_session_parallelism: ignored("int", "See session_pool_size."),
+  tensorflow_session_config_file: ignored("string", "There is no TensorFlow session."),
+  platform_config_file: ignored("string", "There is one platform."),
+  per_process_gpu_memory_fraction: ignored("float", "Models run on the CPU."),
+  saved_model_tags: ignored("string", "An ONNX model has no tags."),
+  remove_unused_fields_from_bundle_metagraph: ignored("bool", "There is no metagraph."),
+  prefer_tflite_model: ignored("bool", "Models are ONNX."),
+  num_tflite_pools: ignored("int", "Models are ONNX."),
+  num_tflite_interpreters_per_pool: ignored("int", "Models are ONNX."),
+  xla_cpu_compilation_enabled: ignored("bool", "Models are ONNX."),
+  xla_gpu_compilation_enabled: ignored("bool", "Models are ONNX."),
+  thread_pool_factory_config_file: ignored("string", "See session_pool_size."),
+  mixed_precision: ignored("string", "A model runs in the types it declares."),
+  skip_initialize_tpu: ignored("bool", "Models run on the CPU."),
+} as const satisfies Record<string, Flag<unknown>>;
+
+/**
+ * TensorFlow Serving's flags that would change what clients get, and that this version cannot honour. Ignoring them
+ * would be a silent wrong answer, so a value other than TensorFlow Serving's default is refused.
+ */
+export const refused: Record<string, { readonly harmless: readonly string[]; readonly reason: string }> = {
+  ssl_config_file: { harmless: [""], reason: "TLS is not served by this version" },
+  use_alts_credentials: { harmless: ["false"], reason: "Google's ALTS is not served" },
+  enable_batching: { harmless: ["false"], reason: "batching is not built into this version" },
+  batching_parameters_file: { harmless: [""], reason: "batching is not built into this version" },
+  enable_per_model_batching_parameters: { harmless: ["false"], reason: "batching is not built into this version" },
+  enable_model_warmup: { harmless: ["true", "false"], reason: "" },
+  num_request_iterations_for_warmup: { harmless: ["0"], reason: "warm-up files are not read by this version" },
+};
+
+type Name = keyof typeof flags;
+/** Every flag that has an effect, by name, with its value. */
+export type Options = {
+  readonly [K in Name as (typeof flags)[K]["default"] extends undefined ? never : K]: (typeof flags)[K]["default"];
+};
+
+export interface CommandLine {
+  readonly command: "serve" | "help" | "version";
+  readonly options: Options;
+  /** A sentence for each flag that was given and has no effect. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * Reads the arguments behind the program's name and the environment; an argument wins over a variable.
+ * @throws INVALID_ARGUMENT naming the flag, what it takes and, for an unknown one, the nearest there is
+ */
+export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv): CommandLine {
+  const given = new Map<string, string>();
+  for (const [variable, value] of Object.entries(env)) {
+    if (!variable.startsWith("ONNXD_") || value === undefined || isServiceLink(variable, value)) continue;
+    given.set(requireKnown(variable.slice("ONNXD_".length).toLowerCase(), `environment variable ${variable}`), value);
+  }
+  let rest = argv;
+  if (rest[0] === "serve") rest = rest.slice(1);
+  let command: CommandLine["command"] = "serve";
+  for (let i = 0; i < rest.length; i++) {
+    const argument = rest[i]!;
+    if (argument === "--help" || argument === "-h") command = "help";
+    else if (argument === "--version" || argument === "--version=true")
+      command = command === "help" ? "help" : "version";
+    else if (!argument.startsWith("--")) throw unknownWord(argument);
+    else {
+      const equals = argument.indexOf("=");
+      const name = requireKnown(
+        argument.slice(2, equals < 0 ? undefined : equals).replaceAll("-", "_"),
+        `flag ${equals < 0 ? argument : argument.slice(0, equals)}`,
+      );
+      if (equals >= 0) given.set(name, argument.slice(equals + 1));
+      else if (isBool(name)) {
+        const next = rest[i + 1];
+        if (next === "true" || next === "false") i++;
+        given.set(name, next === "false" ? "false" : "true");
+      } else if (i + 1 < rest.length) given.set(name, rest[++i]!);
+      else throw invalidArgument(`flag --${name} takes a value: --${name}=…`);
+    }
+  }
+  return { command, ...resolve(given) };
+}
+
+/** Kubernetes sets such variables in every pod of a namespace that has a service named onnxd; they are not ours. */
+function isServiceLink(variable: string, value: string): boolean {
+  return (
+    /^ONNXD_(SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*)$/.test(variable) ||
+    (variable === "ONNXD_PORT" && value.includes("://"))
+  );
+}
+
+function resolve(given: ReadonlyMap<string, string>): Pick<CommandLine, "options" | "ignored"> {
+  const options: Record<string, unknown> = {};
+  const notes: string[] = [];
+  for (const [name, flag] of Object.entries(flags) as [string, Flag<unknown>][]) {
+    const value = given.get(name);
+    if (flag.standing === "ignored") {
+      if (value !== undefined) notes.push(`--${name} is accepted and has no effect: ${flag.doc}`);
+    } else options[name] = value === undefined ? flag.default : parseValue(name, flag, value);
+  }
+  for (const [name, { harmless, reason }] of Object.entries(refused)) {
+    const value = given.get(name);
+    if (value !== undefined && !harmless.includes(value)) {
+      throw invalidArgument(`flag --${name}=${value} cannot be honoured: ${reason}`);
+    }
+  }
+  const result = options as Options;
+  if (result.port === 0 && result.grpc_socket_path === "") {
+    throw invalidArgument("At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.");
+  }
+  if (result.port !== 0 && result.port === result.rest_api_port) {
+    throw invalidArgument(`flags --port and --rest_api_port must differ; both are ${result.port}`);
+  }
+  return { options: Object.freeze(result), ignored: notes };
+}
+
+function parseValue(name: string, flag: Flag<unknown>, value: string): unknown {
+  const refuse = (expected: string) => invalidArgument(`flag --${name} takes ${expected}; got "${value}"`);
+  switch (flag.type) {
+    case "bool":
+      if (value !== "true" && value !== "false") throw refuse("true or false");
+      return value === "true";
+    case "int": {
+      const { min = -Number.MAX_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = flag;
+      const number = Number(value);
+      if (!/^-?\d+$/.test(value) || number < min || number > max) {
+        const unbounded = flag.min === undefined && flag.max === undefined;
+        throw refuse(unbounded ? "a whole number" : `a whole number from ${min} to ${max}`);
+      }
+      return number;
+    }
+    case "float":
+      if (value.trim() === "" || !Number.isFinite(Number(value))) throw refuse("a number");
+      return Number(value);
+    case "string":
+      if (flag.oneOf !== undefined && !flag.oneOf.includes(value)) throw refuse(`one of ${flag.oneOf.join(", ")}`);
+      return value;
+  }
+}
+
+function requireKnown(name: string, what: string): string {
+  if (Object.hasOwn(flags, name) || Object.hasOwn(refused, name)) return name;
+  const nearest = nearestOf(name, [...Object.keys(flags), ...Object.keys(refused), "help", "version"]);
+  throw invalidArgument(`unknown ${what}${nearest === undefined ? "" : `; did you mean --${nearest}?`}`);
+}
+
+function unknownWord(word: string): StatusError {
+  return invalidArgument(`unexpected argument "${word}"; the command is "serve", flags look like --name=value`);
+}
+
+function isBool(name: string): boolean {
+  if (Object.hasOwn(flags, name)) return flags[name as Name].type === "bool";
+  return refused[name]!.harmless.some((value) => value === "true" || value === "false");
+}
+
+/** The candidate with the fewest single-letter edits, when it is near enough to be a slip. */
+function nearestOf(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word, candidate);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** What --help prints. */
+export function helpText(): string {
+  const lines = [
+    "onnxd serves ONNX models over TensorFlow Serving's gRPC and REST APIs.",
+    "",
+    "usage: onnxd [serve] [--name=value …]",
+    "",
+    "Each flag may also be written --name value, with dashes for underscores, and be given as ONNXD_NAME in the environment.",
+    "",
+  ];
+  const section = (title: string, standing: Standing) => {
+    lines.push(title, "");
+    for (const [name, flag] of Object.entries(flags) as [string, Flag<unknown>][]) {
+      if (flag.standing !== standing) continue;
+      const value = standing === "ignored" ? flag.type : `${flag.default === "" ? '""' : flag.default}`;
+      lines.push(`  --${name}=${value}`, `      ${flag.doc}${flag.oneOf ? ` One of ${flag.oneOf.join(", ")}.` : ""}`);
+    }
+    lines.push("");
+  };
+  section("TensorFlow Serving's flags", "compatible");
+  section("Our own", "own");
+  section("TensorFlow Serving's flags that are accepted and have no effect", "ignored");
+  lines.push("  --help", "  --version");
+  return lines.join("\n");
+}
