@@ -1,4 +1,6 @@
-export type { ModelDescription } from "./model-description.js";
+export type { BatchingVerdict, ClassLabels, ModelDescription } from "./model-description.js";
+export { describeOrtModel, type SessionValueMetadata } from "./ort-model.js";
+export { type ReadLimits, type ReadModel, readModel } from "./read-model.js";
 export {
   classifyMethodName,
   type Dimension,

@@ -14,6 +14,18 @@ export interface ModelDescription {
   readonly operatorSets: readonly { readonly domain: string; readonly version: number }[];
   /** What was changed at load so that the runtime can serve it, a sentence each; empty for most models. */
   readonly rewrites: readonly string[];
+  /** By the name of an output whose last axis is one score a class: the classes' labels, in the order of that axis. */
+  readonly classLabels: ReadonlyMap<string, ClassLabels>;
+  readonly batching: BatchingVerdict;
   /** The model file and its external data. */
   readonly sizeBytes: number;
+}
+
+export type ClassLabels = readonly string[] | readonly bigint[];
+
+/** Whether calls may share a run: row i of every output is proven to depend on row i of the inputs alone. */
+export interface BatchingVerdict {
+  readonly provenSafe: boolean;
+  /** For the operator: what the proof rests on, or which node stands in its way. */
+  readonly reason: string;
 }

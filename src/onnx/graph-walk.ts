@@ -1,0 +1,50 @@
+// Everywhere a model may hold a graph or a tensor: besides the main graph's initializers there are attributes of nodes,
+// bodies of If, Loop and Scan, functions and training graphs.
+import type {
+  AttributeProto,
+  FunctionProto,
+  GraphProto,
+  ModelProto,
+  NodeProto,
+  SparseTensorProto,
+  TensorProto,
+} from "../gen/onnx/onnx.js";
+
+/** Every tensor stored in the model, wherever it stands. The decoder has bounded the nesting. */
+export function* tensorsOfModel(model: ModelProto): Generator<TensorProto> {
+  if (model.graph !== undefined) yield* tensorsOfGraph(model.graph);
+  for (const { initialization, algorithm } of model.trainingInfo) {
+    if (initialization !== undefined) yield* tensorsOfGraph(initialization);
+    if (algorithm !== undefined) yield* tensorsOfGraph(algorithm);
+  }
+  for (const body of model.functions) yield* tensorsOfFunction(body);
+}
+
+function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {
+  yield* graph.initializer;
+  for (const sparse of graph.sparseInitializer) yield* tensorsOfSparse(sparse);
+  yield* tensorsOfNodes(graph.node);
+}
+
+function* tensorsOfFunction(body: FunctionProto): Generator<TensorProto> {
+  for (const attribute of body.attributeProto) yield* tensorsOfAttribute(attribute);
+  yield* tensorsOfNodes(body.node);
+}
+
+function* tensorsOfNodes(nodes: readonly NodeProto[]): Generator<TensorProto> {
+  for (const node of nodes) for (const attribute of node.attribute) yield* tensorsOfAttribute(attribute);
+}
+
+function* tensorsOfAttribute(attribute: AttributeProto): Generator<TensorProto> {
+  if (attribute.t !== undefined) yield attribute.t;
+  yield* attribute.tensors;
+  if (attribute.sparseTensor !== undefined) yield* tensorsOfSparse(attribute.sparseTensor);
+  for (const sparse of attribute.sparseTensors) yield* tensorsOfSparse(sparse);
+  if (attribute.g !== undefined) yield* tensorsOfGraph(attribute.g);
+  for (const graph of attribute.graphs) yield* tensorsOfGraph(graph);
+}
+
+function* tensorsOfSparse({ values, indices }: SparseTensorProto): Generator<TensorProto> {
+  if (values !== undefined) yield values;
+  if (indices !== undefined) yield indices;
+}
