@@ -1,0 +1,339 @@
+// From a transport to a handler and back: what both transports do alike. A transport deals in whole messages and
+// header fields; here they meet the service table, the interceptors, deadlines, cancellation and errors.
+import { CancellationSource } from "../../cancellation.js";
+import type { Clock } from "../../clock.js";
+import { Code, cancelled, errorMessage, internal, StatusError, unimplemented } from "../../status.js";
+import type { CallRecord, Logger } from "../../telemetry/index.js";
+import type { CallEnd, InterceptedCall, Interceptor } from "./interceptors.js";
+import { RequestStream } from "./request-stream.js";
+import type { Metadata, Method, Peer, ServiceTable } from "./service-table.js";
+import { boundStatusMessage } from "./status-message.js";
+
+/** Key and value; bytes under keys that end in "-bin". */
+export type HeaderField = readonly [key: string, value: string | Uint8Array];
+
+/** A call as its transport holds it. None of this throws, and none does anything once the call has ended or was cut. */
+export interface TransportCall {
+  /** "/package.Service/Method". */
+  readonly path: string;
+  readonly metadata: Metadata;
+  readonly peer: Peer;
+  /** What was left of the client's deadline on arrival, 0 or less when nothing; undefined: it set none. */
+  readonly timeoutMs: number | undefined;
+  /** Asks for one more event of the client: its next message, or that there are no more. One at a time. */
+  read(): void;
+  /** Fields of the initial metadata. At most once, before the first message; without it there are none. */
+  sendHeaders(fields: readonly HeaderField[]): void;
+  /** False when the client cannot take more at the moment: the next message waits for CallReceiver.drained(). */
+  sendMessage(message: Uint8Array): boolean;
+  /** Ends the call, after all messages. The message is well-formed and short, but not yet percent-encoded. */
+  sendStatus(code: Code, message: string, trailers: readonly HeaderField[]): void;
+}
+
+/** What a transport tells of a call. None of this throws; all of it may come after the call has ended. */
+export interface CallReceiver {
+  /** One whole message, decompressed; the bytes are the receiver's. Only when asked by read(). */
+  message(bytes: Uint8Array): void;
+  /** The client sends no more. Only when asked by read(). */
+  halfClose(): void;
+  /** There is room again. */
+  drained(): void;
+  /** The client cancelled or its connection is lost: nobody hears an answer. */
+  cancel(): void;
+  /** The transport ends the call (message too large, server closing): the client hears the error. */
+  fail(error: StatusError): void;
+}
+
+export interface DispatcherDeps {
+  readonly interceptors: readonly Interceptor[];
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Begins a call: its headers have arrived. */
+export type Dispatcher = (transportCall: TransportCall) => CallReceiver;
+
+export function createDispatcher(table: ServiceTable, deps: DispatcherDeps): Dispatcher {
+  return (transportCall) => {
+    const call = new DispatchedCall(transportCall, table.get(transportCall.path), deps);
+    call.begin();
+    return call;
+  };
+}
+
+class DispatchedCall implements InterceptedCall, CallReceiver {
+  readonly path: string;
+  readonly metadata: Metadata;
+  readonly peer: Peer;
+  readonly record: CallRecord;
+  readonly cancellation: CancellationSource;
+  readonly #transport: TransportCall;
+  readonly #method: Method | undefined;
+  readonly #deps: DispatcherDeps;
+  readonly #callEnds: CallEnd[] = [];
+  readonly #headers: HeaderField[] = [];
+  readonly #trailers: HeaderField[] = [];
+  /** The one request of a unary or server-streaming call. */
+  #request: Uint8Array | undefined;
+  /** The requests of a client-streaming or bidirectional call. */
+  #requests: RequestStream<unknown> | undefined;
+  #responding = false;
+  #ended = false;
+  /** Wakes the pump of a response stream that waits for room; also on the call's end. */
+  #wake: (() => void) | undefined;
+
+  constructor(transport: TransportCall, method: Method | undefined, deps: DispatcherDeps) {
+    const { timeoutMs } = transport;
+    this.path = transport.path;
+    this.metadata = transport.metadata;
+    this.peer = transport.peer;
+    this.record = { requestId: "", door: "grpc", method: transport.path, peer: transport.peer.address };
+    this.cancellation = new CancellationSource(timeoutMs === undefined ? undefined : deps.clock.now() + timeoutMs);
+    this.#transport = transport;
+    this.#method = method;
+    this.#deps = deps;
+  }
+
+  begin(): void {
+    this.#intercept(0);
+  }
+
+  setHeader(key: string, value: string | Uint8Array): void {
+    this.#headers.push([key, value]);
+  }
+
+  setTrailer(key: string, value: string | Uint8Array): void {
+    this.#trailers.push([key, value]);
+  }
+
+  /** Runs the interceptors from this one on, then lets the call in. */
+  #intercept(from: number): void {
+    const { interceptors } = this.#deps;
+    try {
+      for (let index = from; index < interceptors.length; index++) {
+        const end = interceptors[index]!(this);
+        if (end instanceof Promise) {
+          end.then(
+            (ended) => {
+              if (this.#letIn(ended)) this.#intercept(index + 1);
+            },
+            (thrown) => this.#failWith(thrown),
+          );
+          return;
+        }
+        if (!this.#letIn(end)) return;
+      }
+    } catch (thrown) {
+      this.#failWith(thrown);
+      return;
+    }
+    this.#accept();
+  }
+
+  /** Keeps what an interceptor wants called at the end; false when that has come already. */
+  #letIn(end: CallEnd | undefined): boolean {
+    if (end !== undefined) this.#callEnds.push(end);
+    if (!this.#ended) return true;
+    const { reason } = this.cancellation;
+    end?.(reason?.code ?? Code.CANCELLED, reason?.message ?? "");
+    return false;
+  }
+
+  #accept(): void {
+    const method = this.#method;
+    if (method === undefined) {
+      this.fail(unimplemented(`Unknown method ${this.path}`));
+    } else if (method.kind === "unary" || method.kind === "server-stream") {
+      this.#transport.read();
+    } else {
+      const requests = new RequestStream<unknown>(
+        (bytes) => this.#decode(method, bytes),
+        () => this.#transport.read(),
+      );
+      this.#requests = requests;
+      if (method.kind === "bidi") this.#stream(() => method.handle(requests, this));
+      else this.#unary(() => method.handle(requests, this));
+    }
+  }
+
+  message(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    if (this.#requests !== undefined) {
+      this.#requests.push(bytes);
+    } else if (this.#request !== undefined) {
+      this.fail(unimplemented(`${this.path} takes one request message; got a second`));
+    } else {
+      this.#request = bytes;
+      this.#transport.read();
+    }
+  }
+
+  halfClose(): void {
+    if (this.#ended) return;
+    const method = this.#method!;
+    if (method.kind === "client-stream" || method.kind === "bidi") {
+      this.#requests!.end();
+      return;
+    }
+    const bytes = this.#request;
+    if (bytes === undefined) {
+      this.fail(unimplemented(`${this.path} takes one request message; got none`));
+    } else if (method.kind === "unary") {
+      this.#unary(() => method.handle(this.#decode(method, bytes), this));
+    } else {
+      this.#stream(() => method.handle(this.#decode(method, bytes), this));
+    }
+  }
+
+  drained(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  cancel(): void {
+    this.#end(cancelled("Cancelled by the client"), false);
+  }
+
+  fail(error: StatusError): void {
+    this.#end(error, true);
+  }
+
+  #decode(method: Method, bytes: Uint8Array): unknown {
+    try {
+      return method.decode(bytes);
+    } catch (thrown) {
+      if (thrown instanceof StatusError) throw thrown;
+      // The code that gRPC's own libraries use: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
+      throw internal(`Request of ${this.path} is not a valid message: ${errorMessage(thrown)}`);
+    }
+  }
+
+  #unary(handle: () => unknown): void {
+    let response: unknown;
+    try {
+      response = handle();
+    } catch (thrown) {
+      this.#failWith(thrown);
+      return;
+    }
+    if (response instanceof Promise) {
+      response.then(
+        (value) => this.#respond(value),
+        (thrown) => this.#failWith(thrown),
+      );
+    } else {
+      this.#respond(response);
+    }
+  }
+
+  #respond(response: unknown): void {
+    if (this.#ended) return;
+    try {
+      this.#send(response);
+    } catch (thrown) {
+      this.#failWith(thrown);
+      return;
+    }
+    this.#end(undefined, true);
+  }
+
+  #stream(handle: () => AsyncIterable<unknown>): void {
+    let responses: AsyncIterator<unknown>;
+    try {
+      responses = handle()[Symbol.asyncIterator]();
+    } catch (thrown) {
+      this.#failWith(thrown);
+      return;
+    }
+    // Its own rejections end in #failWith.
+    void this.#pump(responses);
+  }
+
+  async #pump(responses: AsyncIterator<unknown>): Promise<void> {
+    // A generator that waits inside notices by call.cancellation; one that waits here, at a yield, by return().
+    const undo = this.cancellation.onCancel(() => this.#close(responses));
+    try {
+      while (!this.#ended) {
+        const step = await responses.next();
+        if (step.done === true) {
+          undo();
+          this.#end(undefined, true);
+          return;
+        }
+        if (this.#ended) return;
+        if (!this.#send(step.value)) await this.#room();
+      }
+    } catch (thrown) {
+      undo();
+      this.#close(responses);
+      this.#failWith(thrown);
+    }
+  }
+
+  #close(responses: AsyncIterator<unknown>): void {
+    const thrownAway = (thrown: unknown) => this.#logDefect(thrown);
+    try {
+      responses.return?.().catch(thrownAway);
+    } catch (thrown) {
+      thrownAway(thrown);
+    }
+  }
+
+  #room(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#ended) resolve();
+      else this.#wake = resolve;
+    });
+  }
+
+  #send(response: unknown): boolean {
+    const bytes = this.#method!.encode(response);
+    if (!this.#responding) {
+      this.#responding = true;
+      if (this.#headers.length > 0) this.#transport.sendHeaders(this.#headers);
+    }
+    return this.#transport.sendMessage(bytes);
+  }
+
+  /** Ends the call with whatever was thrown: a StatusError as it is, anything else as the defect it shows. */
+  #failWith(thrown: unknown): void {
+    if (thrown instanceof StatusError) {
+      this.fail(thrown);
+      return;
+    }
+    this.#logDefect(thrown);
+    this.fail(internal(`Internal error; the server's log has it under request id ${this.record.requestId}`));
+  }
+
+  #logDefect(thrown: unknown): void {
+    if (thrown instanceof StatusError) return;
+    const { requestId } = this.record;
+    const stack = thrown instanceof Error ? thrown.stack : undefined;
+    this.#deps.logger.error(`${this.path} failed: ${errorMessage(thrown)}`, { requestId, stack });
+  }
+
+  /** The one way a call ends; the first end counts. */
+  #end(error: StatusError | undefined, audible: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const code = error?.code ?? Code.OK;
+    const message = error === undefined ? "" : boundStatusMessage(error.message);
+    if (audible) {
+      // Trailers alone carry the headers' fields too, so that they are not lost.
+      const fields = this.#responding ? this.#trailers : [...this.#headers, ...this.#trailers];
+      this.#transport.sendStatus(code, message, fields);
+    }
+    for (let index = this.#callEnds.length - 1; index >= 0; index--) {
+      try {
+        this.#callEnds[index]!(code, message);
+      } catch (thrown) {
+        this.#logDefect(thrown);
+      }
+    }
+    // Whatever is still done for the call, in the handler or beside it, is of no use any more.
+    if (error !== undefined) this.cancellation.cancel(error);
+    this.#requests?.close(error);
+    this.drained();
+  }
+}

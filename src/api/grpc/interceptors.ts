@@ -1,0 +1,71 @@
+// What happens to every call before its handler, in the order of a list, and after it, in reverse.
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../../clock.js";
+import { type Code, deadlineExceeded, type StatusError } from "../../status.js";
+import type { CallRecord } from "../../telemetry/index.js";
+import type { Call } from "./service-table.js";
+
+/** A call as an interceptor sees it. */
+export interface InterceptedCall extends Call {
+  /** Ends the call with this error, and cancels what is still done for it. */
+  fail(error: StatusError): void;
+}
+
+/** Called once, when a call is over, however it ended. The message is "" for OK. */
+export type CallEnd = (code: Code, message: string) => void;
+
+/**
+ * Sees a call before any of its messages is read. Throws a StatusError, or rejects with one, to refuse it; what it
+ * returns is called when the call is over. Interceptors that need not wait return no promise: a promise costs a turn.
+ */
+export type Interceptor = (call: InterceptedCall) => CallEnd | undefined | Promise<CallEnd | undefined>;
+
+/** Hears of every call once, when it is over: the access log, the metrics. */
+export type CallObserver = (record: CallRecord, code: Code, durationMs: number, errorMessage: string) => void;
+
+/** What all calls go through today. Others (authentication, authorization) stand between the two. */
+export function standardInterceptors(clock: Clock, observer: CallObserver): readonly Interceptor[] {
+  return [telemetryInterceptor(clock, observer), deadlineInterceptor(clock)];
+}
+
+const requestIdKey = "x-request-id";
+const maxRequestIdLength = 128;
+
+/** Gives the call its request id, the client's own or a new one, sends it back in the trailers, and reports the call's end. */
+export function telemetryInterceptor(clock: Clock, observer: CallObserver): Interceptor {
+  const nextRequestId = requestIds();
+  return (call) => {
+    const startMs = clock.now();
+    const given = call.metadata.get(requestIdKey);
+    call.record.requestId = isRequestId(given) ? given : nextRequestId();
+    call.setTrailer(requestIdKey, call.record.requestId);
+    return (code, message) => observer(call.record, code, clock.now() - startMs, message);
+  };
+}
+
+/** Ends calls with DEADLINE_EXCEEDED when the client's deadline passes. */
+export function deadlineInterceptor(clock: Clock): Interceptor {
+  return (call) => {
+    const { deadlineMs } = call.cancellation;
+    if (deadlineMs === undefined) return undefined;
+    const leftMs = deadlineMs - clock.now();
+    if (leftMs <= 0) throw deadlineExceeded("Deadline exceeded before the call was served");
+    if (leftMs > maxTimerMs) return undefined;
+    const timer = clock.setTimer(leftMs, () => call.fail(deadlineExceeded("Deadline exceeded")));
+    return () => timer.cancel();
+  };
+}
+
+/** Node's timers count in 31 bits (24 days) and fire at once beyond. */
+const maxTimerMs = 2 ** 31 - 1;
+
+function isRequestId(value: string | Uint8Array | undefined): value is string {
+  return typeof value === "string" && value.length > 0 && value.length <= maxRequestIdLength && /^[!-~]+$/.test(value);
+}
+
+/** Ids that no other process and no other call has: random once, counted from there. */
+function requestIds(): () => string {
+  const prefix = randomBytes(6).toString("hex");
+  let count = 0;
+  return () => `${prefix}-${(count++).toString(36)}`;
+}
