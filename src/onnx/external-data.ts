@@ -8,10 +8,10 @@ import { elementCount, elementTypeOfOnnx } from "../tensor/index.js";
 import { tensorsOfModel } from "./graph-walk.js";
 
 /**
- * Bytes of the files that hold external data, each counted once; 0 for a model without. Throws INVALID_ARGUMENT
+ * Bytes of the files that hold external data, each counted once; undefined for a model without. Throws INVALID_ARGUMENT
  * naming the tensor and the location when one leaves the model's directory, is missing or is too short.
  */
-export async function checkExternalData(model: ModelProto, modelPath: string): Promise<number> {
+export async function checkExternalData(model: ModelProto, modelPath: string): Promise<number | undefined> {
   const fileSizes = new Map<string, Promise<number>>();
   let folder: string | undefined;
   for (const tensor of tensorsOfModel(model)) {
@@ -25,6 +25,7 @@ export async function checkExternalData(model: ModelProto, modelPath: string): P
     }
     requireInside(tensor, reference, await size);
   }
+  if (fileSizes.size === 0) return undefined;
   const sizes = await Promise.all(fileSizes.values());
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -20,6 +20,30 @@ export function* tensorsOfModel(model: ModelProto): Generator<TensorProto> {
   for (const body of model.functions) yield* tensorsOfFunction(body);
 }
 
+/** The nodes of every subgraph below the graph, at any depth; not its own. */
+export function* nodesOfSubgraphs(graph: GraphProto): Generator<NodeProto> {
+  for (const node of graph.node) {
+    for (const body of subgraphsOfNode(node)) {
+      yield* body.node;
+      yield* nodesOfSubgraphs(body);
+    }
+  }
+}
+
+/** The graphs that a node holds as attributes. */
+export function* subgraphsOfNode(node: NodeProto): Generator<GraphProto> {
+  for (const { g, graphs } of node.attribute) {
+    if (g !== undefined) yield g;
+    yield* graphs;
+  }
+}
+
+/** "Reshape_12 (Reshape)", as errors and reasons call a node; many exporters leave nodes without a name. */
+export function nodeLabel(node: NodeProto): string {
+  const name = node.name || node.output.find((output) => output !== "");
+  return name === undefined || name === "" ? node.opType : `${name} (${node.opType})`;
+}
+
 function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {
   yield* graph.initializer;
   for (const sparse of graph.sparseInitializer) yield* tensorsOfSparse(sparse);

@@ -1,3 +1,11 @@
+export {
+  type AttributeValue,
+  encodeModel,
+  floats,
+  GraphBuilder,
+  type ModelOptions,
+  type NodeOptions,
+} from "./graph-builder.js";
 export type { BatchingVerdict, ClassLabels, ModelDescription } from "./model-description.js";
 export { describeOrtModel, type SessionValueMetadata } from "./ort-model.js";
 export { type ReadLimits, type ReadModel, readModel } from "./read-model.js";

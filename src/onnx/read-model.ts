@@ -1,9 +1,12 @@
 import { open } from "node:fs/promises";
-import { ModelProto } from "../gen/onnx/onnx.js";
+import { dirname, resolve } from "node:path";
 import { errorMessage, invalidArgument, notFound } from "../status.js";
+import { decodeModel } from "./decode-model.js";
 import { checkExternalData } from "./external-data.js";
 import { readGraphInterface } from "./graph-interface.js";
 import type { ModelDescription } from "./model-description.js";
+import { patchModel } from "./patch-model.js";
+import { rewriteModel } from "./rewrite-model.js";
 
 /** A model file, read. */
 export type ReadModel =
@@ -15,6 +18,11 @@ export type ReadModel =
        * the runtime maps external data into memory instead of reading it.
        */
       readonly bytes: Uint8Array | undefined;
+      /**
+       * Where a session made from `bytes` finds external data: onnxruntime's session configuration entry
+       * "session.model_external_initializers_file_folder_path". undefined when there is none to find.
+       */
+      readonly externalDataFolder: string | undefined;
     }
   /** onnxruntime's own format: only a session can tell what it takes and gives; see describeOrtModel(). */
   | { readonly format: "ort"; readonly sizeBytes: number };
@@ -34,22 +42,25 @@ export interface ReadLimits {
 export async function readModel(path: string, limits: ReadLimits = {}): Promise<ReadModel> {
   const file = await readFile(path, limits.maxFileBytes ?? 2 ** 31 - 1);
   if (path.endsWith(".ort")) return readOrtModel(file);
-  const model = decode(file);
+  const model = decodeModel(file);
   if (model.graph === undefined) throw invalidArgument("not an ONNX model: the file holds no graph");
   const externalBytes = await checkExternalData(model, path);
-  const { inputs, outputs } = readGraphInterface(model.graph);
+  const { graph, patch, sentences, classLabels } = rewriteModel(model, model.graph);
+  const { inputs, outputs } = readGraphInterface(graph);
   const description: ModelDescription = {
     inputs,
     outputs,
     metadata: new Map(model.metadataProps.map(({ key, value }) => [key, value])),
     producer: `${model.producerName} ${model.producerVersion}`.trim(),
     operatorSets: model.opsetImport.map(({ domain, version }) => ({ domain, version: Number(version) })),
-    rewrites: [],
-    classLabels: new Map(),
+    rewrites: sentences,
+    classLabels,
     batching: { provenSafe: false, reason: "the graph has not been examined" },
-    sizeBytes: file.byteLength + externalBytes,
+    sizeBytes: file.byteLength + (externalBytes ?? 0),
   };
-  return { format: "onnx", description, bytes: undefined };
+  if (patch === undefined) return { format: "onnx", description, bytes: undefined, externalDataFolder: undefined };
+  const externalDataFolder = externalBytes === undefined ? undefined : resolve(dirname(path));
+  return { format: "onnx", description, bytes: patchModel(file, patch), externalDataFolder };
 }
 
 async function readFile(path: string, maxBytes: number): Promise<Uint8Array> {
@@ -79,12 +90,4 @@ function readOrtModel(file: Uint8Array): ReadModel {
     throw invalidArgument("not a model in onnxruntime's format: the identifier ORTM is missing");
   }
   return { format: "ort", sizeBytes: file.byteLength };
-}
-
-function decode(file: Uint8Array): ModelProto {
-  try {
-    return ModelProto.decode(file);
-  } catch (error) {
-    throw invalidArgument(`not an ONNX model: ${errorMessage(error)}`, { cause: error });
-  }
 }
