@@ -1,4 +1,4 @@
-import type { ElementType } from "../tensor/index.js";
+import type { ElementType, Tensor } from "../tensor/index.js";
 
 /** A dimension as a graph declares it: a size, the name of an open one, or undefined for open without a name. */
 export type Dimension = number | string | undefined;
@@ -24,4 +24,6 @@ export interface Signature {
   /** By alias, in the model's order. */
   readonly inputs: ReadonlyMap<string, TensorSpec>;
   readonly outputs: ReadonlyMap<string, TensorSpec>;
+  /** What an input is when a request leaves it out, by alias. */
+  readonly defaults?: ReadonlyMap<string, Tensor>;
 }

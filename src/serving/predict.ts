@@ -1,6 +1,16 @@
-import type { Signature } from "../onnx/index.js";
-import type { ElementType, Shape, Tensor } from "../tensor/index.js";
-import type { ModelSpec, ServableId } from "./servable.js";
+import type { Cancellation } from "../cancellation.js";
+import {
+  classifyMethodName,
+  defaultSignatureKey,
+  predictMethodName,
+  regressMethodName,
+  type Signature,
+} from "../onnx/index.js";
+import { Code, failedPrecondition, internal, invalidArgument, StatusError, unknown } from "../status.js";
+import { type ElementType, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
+import { bindSignature, checkValues, matchInputs, selectOutputs, unreadableTensor } from "./bound-signature.js";
+import type { ModelRepository } from "./model-repository.js";
+import type { ModelSpec, Servable, ServableId } from "./servable.js";
 
 /**
  * A tensor as a door received it: type and shape are known, nothing has been allocated. Its type and shape are compared
@@ -16,8 +26,8 @@ export interface TensorSource {
   decode(): Tensor;
 }
 
-export interface PredictRequest {
-  readonly modelSpec: ModelSpec;
+/** What one signature is run on. */
+export interface SignatureCall {
   /**
    * The inputs by alias. Called once the signature is known, since JSON has no types of its own. Throws a StatusError
    * in the door's own words when the request does not fit the signature.
@@ -27,9 +37,150 @@ export interface PredictRequest {
   readonly outputFilter: readonly string[];
 }
 
+export interface PredictRequest extends SignatureCall {
+  /** undefined: the request had none, which is refused. */
+  readonly modelSpec: ModelSpec | undefined;
+  /** Told which version and signature will answer, as soon as it is known: for the access line of a call that fails. */
+  readonly onResolved?: (id: ServableId, signature: Signature) => void;
+}
+
 export interface PredictResponse {
   readonly servableId: ServableId;
   readonly signature: Signature;
   /** By alias, in the signature's order. */
   readonly outputs: ReadonlyMap<string, Tensor>;
+}
+
+/** A response, and what running it took; see RunResult for the figures. */
+export interface PredictResult extends PredictResponse {
+  readonly queueMs: number;
+  readonly computeMs: number;
+  readonly batchSize: number;
+}
+
+export interface PredictOptions {
+  /** Refuse signatures whose method is none of predict, classify, regress. Default false, as TensorFlow Serving. */
+  readonly enableSignatureMethodNameCheck?: boolean;
+  /** How a door words that there is no such signature. Default: gRPC's FAILED_PRECONDITION. */
+  readonly signatureNotFound?: (key: string) => StatusError;
+}
+
+/**
+ * Runs one signature of one servable. Every door (gRPC, REST, Open Inference) ends up here. The checks come in TensorFlow
+ * Serving's order and words, and all of them before anything is allocated for the tensors.
+ *
+ * Errors: those of ModelRepository.getServableHandle; FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for
+ * inputs and outputs that do not fit it; those of Session.run.
+ */
+export async function predict(
+  repository: ModelRepository,
+  request: PredictRequest,
+  cancellation: Cancellation,
+  options: PredictOptions = {},
+): Promise<PredictResult> {
+  if (request.modelSpec === undefined) throw missingModelSpec();
+  // Held until the run is over: an open handle is what keeps a version from being unloaded.
+  const handle = repository.getServableHandle(request.modelSpec);
+  try {
+    const { servable } = handle;
+    const signature = findSignature(servable, request.modelSpec.signatureName, options.signatureNotFound);
+    if (options.enableSignatureMethodNameCheck === true) checkMethodName(signature);
+    request.onResolved?.(servable.id, signature);
+    return await runSignature(servable, signature, request, cancellation);
+  } finally {
+    handle[Symbol.dispose]();
+  }
+}
+
+/** What every call that names a model answers when it names none. */
+export function missingModelSpec(): StatusError {
+  return invalidArgument("Missing ModelSpec");
+}
+
+/**
+ * @param key "" stands for serving_default
+ * @param notFound how the caller's protocol words it; default: Predict's FAILED_PRECONDITION
+ */
+export function findSignature(
+  servable: Servable,
+  key: string,
+  notFound: (key: string) => StatusError = signatureNotFound,
+): Signature {
+  const resolved = key === "" ? defaultSignatureKey : key;
+  const signature = servable.signatures.get(resolved);
+  if (signature === undefined) throw notFound(resolved);
+  return signature;
+}
+
+function signatureNotFound(key: string): StatusError {
+  return failedPrecondition(`Serving signature key "${key}" not found.`);
+}
+
+const predictableMethodNames = [predictMethodName, classifyMethodName, regressMethodName];
+
+function checkMethodName({ methodName }: Signature): void {
+  if (!predictableMethodNames.includes(methodName)) {
+    throw internal(
+      `Expected prediction signature method_name to be one of {${predictableMethodNames.join(", ")}}. Was: ${methodName}`,
+    );
+  }
+}
+
+/**
+ * The lower half of predict, for callers that hold a servable and know its signature: binds the inputs, runs, names the
+ * outputs. The caller keeps the servable's handle open until this settles.
+ */
+export async function runSignature(
+  servable: Servable,
+  signature: Signature,
+  call: SignatureCall,
+  cancellation: Cancellation,
+): Promise<PredictResult> {
+  const binding = bindSignature(signature);
+  const sources = matchInputs(binding, call.inputs(signature));
+  const outputs = selectOutputs(binding, call.outputFilter);
+  const { inputs } = binding;
+  checkValues(
+    binding,
+    binding.hasDefaults ? sources.map((source, i) => source ?? inputs[i]!.defaultValue!) : (sources as TensorSource[]),
+    servable.id.name,
+  );
+  const feeds = new Map<string, Tensor>();
+  for (let i = 0; i < inputs.length; i++) {
+    const { alias, spec, defaultValue } = inputs[i]!;
+    const source = sources[i];
+    feeds.set(spec.name, source === undefined ? copyOf(defaultValue!) : decode(alias, source));
+  }
+  const fetches = outputs === binding.outputs ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];
+  const result = await servable.session.run(feeds, fetches, { cancellation });
+  const named = new Map<string, Tensor>();
+  for (const { alias, name } of outputs) {
+    const tensor = result.outputs.get(name);
+    if (tensor === undefined) throw unknown("Predict internal error");
+    named.set(alias, tensor);
+  }
+  return {
+    servableId: servable.id,
+    signature,
+    outputs: named,
+    queueMs: result.queueMs,
+    computeMs: result.computeMs,
+    batchSize: result.batchSize,
+  };
+}
+
+function decode(alias: string, source: TensorSource): Tensor {
+  try {
+    return source.decode();
+  } catch (error) {
+    if (error instanceof StatusError && error.code === Code.INVALID_ARGUMENT) {
+      throw unreadableTensor(alias, error.message);
+    }
+    throw error;
+  }
+}
+
+/** A run may hand its feeds' memory to another thread for good, so a default value is never fed itself. */
+function copyOf(tensor: Tensor): Tensor {
+  return isNumeric(tensor) ? { ...tensor, data: tensor.data.slice() } : tensor;
 }
