@@ -1,7 +1,7 @@
 // From the bytes of a model file to its ModelProto, with every cost bounded by the size of the graph.
 import { ModelProto } from "../gen/onnx/onnx.js";
 import { errorMessage, invalidArgument } from "../status.js";
-import { WireCursor } from "./wire-cursor.js";
+import { encodeHead, joinBytes, WireCursor } from "./wire.js";
 
 export interface DecodeLimits {
   /** Weights of more bytes than this are left out of the decoded model. Default 64 KiB. */
@@ -212,16 +212,6 @@ class WireScan {
       position = end;
     }
     pieces.push(this.#file.subarray(position));
-    return Buffer.concat(pieces);
+    return joinBytes(pieces);
   }
-}
-
-/** The tag and length before a message. */
-export function encodeHead(number: number, length: number): Uint8Array {
-  const bytes: number[] = [];
-  for (let value of [number * 8 + 2, length]) {
-    for (; value > 0x7f; value = Math.floor(value / 128)) bytes.push((value % 128) | 0x80);
-    bytes.push(value);
-  }
-  return Uint8Array.from(bytes);
 }

@@ -37,8 +37,8 @@ interface ExternalReference {
   readonly length: number | undefined;
 }
 
-// onnxruntime reads a pointer into its own memory behind this prefix.
-const inMemoryMarker = "*/_ORT_MEM_ADDR_";
+// Behind such a location, onnxruntime takes the offset for a pointer into its own memory.
+const inMemoryMarker = "_ORT_MEM_ADDR_";
 
 function readReference(tensor: TensorProto): ExternalReference {
   const entries = new Map<string, string>();
@@ -48,7 +48,7 @@ function readReference(tensor: TensorProto): ExternalReference {
   }
   const location = entries.get("location") ?? "";
   if (location === "") throw refuse(tensor.name, location, "no location is given");
-  if (location.startsWith(inMemoryMarker)) throw refuse(tensor.name, location, "it points into memory");
+  if (location.includes(inMemoryMarker)) throw refuse(tensor.name, location, "it points into memory");
   // A path that is not whole text would be one file to us and another to the runtime.
   if (/[\0\uFFFD]/.test(location)) throw refuse(tensor.name, location, "it is not a path");
   if (isAbsolute(location) || win32.isAbsolute(location) || /^[A-Za-z]:/.test(location)) {

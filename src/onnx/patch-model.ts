@@ -1,8 +1,7 @@
 // Changes a few nodes of a model file and leaves every other byte as it is: unknown fields, their order, and the
 // weights, which are copied once, into the new file.
 import { ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto } from "../gen/onnx/onnx.js";
-import { encodeHead } from "./decode-model.js";
-import { WireCursor } from "./wire-cursor.js";
+import { encodeHead, joinBytes, WireCursor } from "./wire.js";
 
 export interface ModelPatch {
   /** By index in the main graph's nodes: what stands there instead. An empty list removes the node. */
@@ -107,13 +106,7 @@ class Pieces {
 
   joined(): Uint8Array {
     this.#flush(this.#keptEnd);
-    const joined = new Uint8Array(this.#byteLength);
-    let position = 0;
-    for (const piece of this.#pieces) {
-      joined.set(piece, position);
-      position += piece.length;
-    }
-    return joined;
+    return joinBytes(this.#pieces);
   }
 
   #flush(nextStart: number): void {

@@ -1,3 +1,5 @@
+// The wire format of protobuf, as far as reading over and patching a model file needs it.
+
 /**
  * Steps over the fields of one protobuf message as they lie in the file, without decoding them. Stricter than the
  * generated decoders, which stop at a zero tag and let a field run past its message: what this cursor accepts, every
@@ -67,4 +69,25 @@ export class WireCursor {
     }
     throw new Error("a number has more than ten bytes");
   }
+}
+
+/** The tag and length before a message. */
+export function encodeHead(number: number, length: number): Uint8Array {
+  const bytes: number[] = [];
+  for (let value of [number * 8 + 2, length]) {
+    for (; value > 0x7f; value = Math.floor(value / 128)) bytes.push((value % 128) | 0x80);
+    bytes.push(value);
+  }
+  return Uint8Array.from(bytes);
+}
+
+/** In memory of its own, so that it can be handed to another thread. */
+export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let position = 0;
+  for (const piece of pieces) {
+    joined.set(piece, position);
+    position += piece.length;
+  }
+  return joined;
 }
