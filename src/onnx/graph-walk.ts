@@ -30,6 +30,19 @@ export function* nodesOfSubgraphs(graph: GraphProto): Generator<NodeProto> {
   }
 }
 
+/** What every node computes, in subgraphs and functions too: "MatMul", "ai.onnx.ml:Scaler". With repetitions. */
+export function* operatorsOfModel(model: ModelProto): Generator<string> {
+  const bodies = [...(model.graph === undefined ? [] : [model.graph]), ...model.functions];
+  for (const { node } of bodies) yield* operatorsOfNodes(node);
+}
+
+function* operatorsOfNodes(nodes: readonly NodeProto[]): Generator<string> {
+  for (const node of nodes) {
+    yield node.domain === "" || node.domain === "ai.onnx" ? node.opType : `${node.domain}:${node.opType}`;
+    for (const { node: inner } of subgraphsOfNode(node)) yield* operatorsOfNodes(inner);
+  }
+}
+
 /** The graphs that a node holds as attributes. */
 export function* subgraphsOfNode(node: NodeProto): Generator<GraphProto> {
   for (const { g, graphs } of node.attribute) {

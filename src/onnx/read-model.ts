@@ -4,6 +4,7 @@ import { errorMessage, invalidArgument, notFound } from "../status.js";
 import { decodeModel } from "./decode-model.js";
 import { checkExternalData } from "./external-data.js";
 import { readGraphInterface } from "./graph-interface.js";
+import { operatorsOfModel } from "./graph-walk.js";
 import type { ModelDescription } from "./model-description.js";
 import { patchModel } from "./patch-model.js";
 import { rewriteModel } from "./rewrite-model.js";
@@ -23,6 +24,8 @@ export type ReadModel =
        * "session.model_external_initializers_file_folder_path". undefined when there is none to find.
        */
       readonly externalDataFolder: string | undefined;
+      /** The types of all nodes, as in the file: "MatMul" for ONNX's own, "ai.onnx.ml:Scaler" for those of other domains. */
+      readonly operators: ReadonlySet<string>;
     }
   /** onnxruntime's own format: only a session can tell what it takes and gives; see describeOrtModel(). */
   | { readonly format: "ort"; readonly sizeBytes: number };
@@ -58,9 +61,12 @@ export async function readModel(path: string, limits: ReadLimits = {}): Promise<
     batching: { provenSafe: false, reason: "the graph has not been examined" },
     sizeBytes: file.byteLength + (externalBytes ?? 0),
   };
-  if (patch === undefined) return { format: "onnx", description, bytes: undefined, externalDataFolder: undefined };
+  const operators = new Set(operatorsOfModel(model));
+  if (patch === undefined) {
+    return { format: "onnx", description, bytes: undefined, externalDataFolder: undefined, operators };
+  }
   const externalDataFolder = externalBytes === undefined ? undefined : resolve(dirname(path));
-  return { format: "onnx", description, bytes: patchModel(file, patch), externalDataFolder };
+  return { format: "onnx", description, bytes: patchModel(file, patch), externalDataFolder, operators };
 }
 
 async function readFile(path: string, maxBytes: number): Promise<Uint8Array> {

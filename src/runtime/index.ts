@@ -1,4 +1,13 @@
-export type { BatchingOptions } from "./batching/batching-options.js";
-export { BatchingSession } from "./batching/batching-session.js";
-export type { LoadedModel, ModelRuntime, SessionOptions } from "./model-runtime.js";
+export { availableCpus } from "./cpu-quota.js";
+export {
+  type CountedModelRuntime,
+  createModelRuntime,
+  type ModelStats,
+  type RuntimeEnvironment,
+  type RuntimeStats,
+  type ThreadStats,
+} from "./create-model-runtime.js";
+export type { LoadedModel, ModelRuntime } from "./model-runtime.js";
+export { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
 export type { PlacementInfo, RunOptions, RunResult, Session } from "./session.js";
+export { type SessionOptions, validateSessionOptions } from "./session-options.js";

@@ -3,6 +3,11 @@ import type { Tensor } from "../tensor/index.js";
 
 export interface RunOptions {
   readonly cancellation: Cancellation;
+  /**
+   * The caller will not look at the feeds again: arrays that own their whole buffer may be moved to another thread
+   * instead of copied, which leaves them empty here. Default false.
+   */
+  readonly feedsMayBeTaken?: boolean;
 }
 
 export interface RunResult {
@@ -20,13 +25,14 @@ export interface RunResult {
  * A model one can run, wherever it lives. Callers have validated names, types and shapes; a Session checks nothing again.
  *
  * Errors: RESOURCE_EXHAUSTED when its queue is full; the cancellation's reason when it fires before the run has started
- * (a started run ends unheard); UNAVAILABLE when the worker that ran it died; INVALID_ARGUMENT with the runtime's text
- * when the runtime refuses the values; INTERNAL otherwise.
+ * (a started run ends unheard); DEADLINE_EXCEEDED when the deadline has passed by then; UNAVAILABLE when the worker that
+ * ran it died; INVALID_ARGUMENT with the runtime's text when the runtime refuses the values; INTERNAL otherwise.
  */
 export interface Session {
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult>;
-  /** Waits for the runs that have begun, then gives the memory back. Idempotent. No run may be called afterwards. */
+  /** Waits for the runs that were called, then gives the memory back. Idempotent. No run may be called afterwards. */
   release(): Promise<void>;
+  /** May change while the session lives: a model that turns out slow leaves the serving thread. */
   readonly placement: PlacementInfo;
   /** Calls that wait, and sessions that run, at this moment. */
   load(): { readonly queued: number; readonly running: number };

@@ -8,7 +8,7 @@ import { buildModel, tensorType } from "../../src/onnx/graph-builder.js";
 import { describeOrtModel, encodeModel, GraphBuilder, type ModelDescription, readModel } from "../../src/onnx/index.js";
 import type { ElementType } from "../../src/tensor/index.js";
 import { rejectsWith } from "../support/rejects-with.js";
-import { carriedTypes, floatTensor, identityModel } from "../support/test-models.js";
+import { carriedTypes, floatTensor, identityModel, slowModel, zipMapModel } from "../support/test-models.js";
 
 const folder = mkdtempSync(join(tmpdir(), "onnxd-read-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -196,6 +196,18 @@ describe("readModel", () => {
     await rejectsWith("INVALID_ARGUMENT", /has \d+ bytes; at most 16 are read/, () =>
       readModel(path, { maxFileBytes: 16 }),
     );
+  });
+
+  it("lists the operators, those of subgraphs and of other domains too", async () => {
+    const operatorsOf = async (bytes: Uint8Array) => {
+      const read = await readModel(write(bytes));
+      return read.format === "onnx" ? [...read.operators].sort() : undefined;
+    };
+    assert.deepEqual(await operatorsOf(slowModel(1)), ["Add", "Identity", "Loop", "MatMul", "Mul", "ReduceSum"]);
+    assert.deepEqual(await operatorsOf(zipMapModel({ labels: [0, 1] })), [
+      "ai.onnx.ml:LinearClassifier",
+      "ai.onnx.ml:ZipMap",
+    ]);
   });
 
   it("leaves a model in onnxruntime's own format to the session, when it is one", async () => {

@@ -1,0 +1,76 @@
+// A model on the serving thread, for models whose run is shorter than the way to another thread and back.
+import type { Clock } from "../../clock.js";
+import { deadlineExceeded, errorMessage } from "../../status.js";
+import type { Tensor } from "../../tensor/index.js";
+import type { RunOptions, RunResult } from "../session.js";
+import { warmupFeeds } from "../warm-up.js";
+import type { OpenedModel } from "./messages.js";
+import type { NativeSession } from "./native-session.js";
+import { runFailure } from "./run-failure.js";
+import { inlineThreads } from "./session-threads.js";
+
+/** Weight of the newest run in the average. */
+const averaging = 1 / 8;
+
+/** Runs at once: when run() returns, the answer is there. So nothing ever waits, and nothing is under way. */
+export class InlineSession {
+  readonly #name: string;
+  readonly #session: NativeSession;
+  readonly #clock: Clock;
+  readonly counters = { runs: 0, droppedBeforeRun: 0 };
+  /** Moving average, runs that failed included. */
+  averageRunMs = 0;
+
+  /** Throws what the runtime throws when it refuses the model. */
+  static async open(name: string, model: OpenedModel, warmupMaxBytes: number, clock: Clock): Promise<InlineSession> {
+    // Only now, so that a server whose models are all in pools never loads the library on its serving thread.
+    const { createNativeSession } = await import("./native-session.js");
+    const session = createNativeSession(model.source, inlineThreads);
+    const warmup = warmupFeeds(model.description.inputs, warmupMaxBytes);
+    if ("feeds" in warmup) {
+      session.run(
+        warmup.feeds,
+        model.description.outputs.map((output) => output.name),
+      );
+    }
+    return new InlineSession(name, session, clock);
+  }
+
+  private constructor(name: string, session: NativeSession, clock: Clock) {
+    this.#name = name;
+    this.#session = session;
+    this.#clock = clock;
+  }
+
+  /** Throws as Session.run rejects. */
+  run(
+    feeds: ReadonlyMap<string, Tensor>,
+    fetches: readonly string[],
+    { cancellation: { reason, deadlineMs } }: RunOptions,
+  ): RunResult {
+    const start = this.#clock.now();
+    if (reason !== undefined || (deadlineMs !== undefined && start >= deadlineMs)) {
+      this.counters.droppedBeforeRun += 1;
+      throw reason ?? deadlineExceeded(`model "${this.#name}": the deadline passed before the run`);
+    }
+    try {
+      const outputs = this.#session.run(feeds, fetches);
+      return { outputs, queueMs: 0, computeMs: this.#noteRun(start), batchSize: 0 };
+    } catch (error) {
+      this.#noteRun(start);
+      throw runFailure(this.#name, errorMessage(error));
+    }
+  }
+
+  #noteRun(start: number): number {
+    const computeMs = this.#clock.now() - start;
+    this.counters.runs += 1;
+    this.averageRunMs += (computeMs - this.averageRunMs) * averaging;
+    return computeMs;
+  }
+
+  /** Idempotent. */
+  release(): void {
+    this.#session.release();
+  }
+}

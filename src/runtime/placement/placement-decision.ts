@@ -1,0 +1,67 @@
+import type { RuntimeOptions } from "../runtime-options.js";
+
+/** What was measured and found when the model was loaded. */
+export interface PlacementEvidence {
+  /** The model file and its external data. */
+  readonly modelBytes: number;
+  readonly hasStringInputs: boolean;
+  /** Median of the warm-up runs; undefined when there were none. */
+  readonly warmupRunMicros: number | undefined;
+  /** Why there were none. */
+  readonly warmupSkipped: string;
+  readonly createMs: number;
+  /** Types of the graph's nodes, other domains than ONNX's own with their names before a colon; undefined: not known. */
+  readonly operators: readonly string[] | undefined;
+}
+
+export interface PlacementDecision {
+  readonly kind: "inline" | "thread-pool";
+  readonly reason: string;
+}
+
+const inlineModelBytes = 1024 * 1024;
+/** Making the session again, on the serving thread, holds everyone up this long at most. */
+const inlineCreateMs = 20;
+
+/** On the serving thread only what is short there beyond doubt; everything else goes to a thread pool. */
+export function decidePlacement(
+  { modelBytes, hasStringInputs, warmupRunMicros, warmupSkipped, createMs, operators }: PlacementEvidence,
+  { inlineThresholdMicros }: Pick<RuntimeOptions, "inlineThresholdMicros">,
+): PlacementDecision {
+  const pool = (reason: string): PlacementDecision => ({ kind: "thread-pool", reason });
+  if (inlineThresholdMicros === 0) return pool("no model is to run on the serving thread");
+  if (warmupRunMicros === undefined) return pool(`not warmed up: ${warmupSkipped}`);
+  const median = `median warm-up run ${formatMicros(warmupRunMicros)}`;
+  if (warmupRunMicros >= inlineThresholdMicros) {
+    return pool(`${median}, not under the ${formatMicros(inlineThresholdMicros)} of a thread hop`);
+  }
+  if (modelBytes >= inlineModelBytes) return pool(`${median}, but the model takes ${modelBytes} bytes`);
+  // Strings are converted one by one on the thread that runs, however many a request brings.
+  if (hasStringInputs) return pool(`${median}, but it takes strings`);
+  if (operators === undefined) return pool(`${median}, but what its graph does is not known`);
+  const unbounded = operators.find(costFollowsValues);
+  if (unbounded !== undefined) return pool(`${median}, but what ${unbounded} costs follows from values it is fed`);
+  if (createMs > inlineCreateMs) return pool(`${median}, but its session took ${Math.round(createMs)} ms to make`);
+  return { kind: "inline", reason: `${median}, under the ${formatMicros(inlineThresholdMicros)} of a thread hop` };
+}
+
+/**
+ * Whether a node may take long, or make a large output, because of the values in a small input: an iteration count, a
+ * size. One such request would hold up everyone on the serving thread, and a warm-up with zeros shows nothing of it.
+ * Operators of domains that are not ONNX's own are not known, and so may.
+ */
+function costFollowsValues(operator: string): boolean {
+  const [domain, name] = operator.includes(":") ? operator.split(":") : ["", operator];
+  return (domain !== "" && domain !== "ai.onnx.ml") || sizedByValues.has(name!);
+}
+
+const sizedByValues: ReadonlySet<string> = new Set([
+  ...["Loop", "Scan", "If", "Range", "Expand", "Tile", "ConstantOfShape", "OneHot", "Resize", "Upsample", "Pad"],
+  ...["Col2Im", "CenterCropPad", "AffineGrid", "MaxUnpool", "NonMaxSuppression", "DFT", "STFT", "MelWeightMatrix"],
+  ...["HannWindow", "HammingWindow", "BlackmanWindow", "RandomNormal", "RandomUniform", "Multinomial"],
+]);
+
+export function formatMicros(micros: number): string {
+  if (micros < 1000) return `${Math.round(micros)} µs`;
+  return `${(micros / 1000).toFixed(micros < 10_000 ? 1 : 0)} ms`;
+}

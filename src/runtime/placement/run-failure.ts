@@ -1,0 +1,42 @@
+import { Code, invalidArgument, StatusError } from "../../status.js";
+
+const longestText = 2000;
+
+/**
+ * What the runtime complains of, as a status. Only words tell apart what the caller sent from what is wrong here, so
+ * this reads words: those for shapes, types and positions mean the values; running out of memory is a limit.
+ */
+export function runFailure(model: string, text: string): StatusError {
+  const message = `model "${model}": ${text.trim().slice(0, longestText)}`;
+  if (memory.test(text)) return new StatusError(Code.RESOURCE_EXHAUSTED, message);
+  if (values.test(text)) return invalidArgument(message);
+  return new StatusError(Code.INTERNAL, message);
+}
+
+const memory = /failed to allocate memory|bad_alloc|bad allocation|out of memory|not enough memory/i;
+const values = new RegExp(
+  [
+    // Before the first node: the declared types, ranks and sizes.
+    "got invalid dimensions",
+    "invalid rank",
+    "unexpected input data type",
+    "not enough space: expected",
+    "invalid feed input name",
+    "missing input",
+    // Inside nodes: broadcasting, reshaping, indexing, and what kernels call their arguments.
+    "broadcast",
+    "\\bshapes?\\b",
+    "\\bdim(ension)?s?\\b",
+    "\\branks?\\b",
+    "mismatch",
+    "out of (data )?bounds",
+    "out of range",
+    "must be within",
+    "\\bindex(es)?\\b|\\bindices\\b",
+    "invalid[ _]argument",
+    "invalid value",
+    "division by zero",
+    "failed to parse|cannot (be )?cast|could not (be )?(parse|convert)",
+  ].join("|"),
+  "i",
+);

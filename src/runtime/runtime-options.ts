@@ -1,0 +1,45 @@
+import { requireInteger } from "../options.js";
+import { availableCpus } from "./cpu-quota.js";
+
+/** What holds for all models of a runtime. */
+export interface RuntimeOptions {
+  /** CPUs to divide among the threads of a model. Default: what the container's quota and the machine allow. */
+  readonly cpus: number;
+  /** Size of a model file, external data left out, at most. Default 2 GiB - 1, the most that protobuf can hold. */
+  readonly maxModelFileBytes: number;
+  /** A load that takes longer fails with DEADLINE_EXCEEDED. Default 0: no limit. */
+  readonly loadTimeoutMs: number;
+  /**
+   * A model whose median warm-up run is shorter lives on the serving thread. Default 50, what a hop to another thread
+   * and back costs; 0 keeps every model off the serving thread.
+   */
+  readonly inlineThresholdMicros: number;
+  /** Calls of a model on the serving thread that carry more make it move to a thread pool. Default 64 KiB. */
+  readonly inlineMaxFeedBytes: number;
+  /** A model on the serving thread whose runs take longer on average moves to a thread pool. Default 1000. */
+  readonly inlineSlowRunMicros: number;
+  /** Zeros that the inputs of a warm-up run may hold together; a model that wants more is not warmed up. Default 64 MiB. */
+  readonly warmupMaxBytes: number;
+}
+
+/** Throws INVALID_ARGUMENT naming the option. */
+export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeOptions {
+  const options: RuntimeOptions = {
+    cpus: given.cpus ?? availableCpus(),
+    maxModelFileBytes: 2 ** 31 - 1,
+    loadTimeoutMs: 0,
+    inlineThresholdMicros: 50,
+    inlineMaxFeedBytes: 64 * 1024,
+    inlineSlowRunMicros: 1000,
+    warmupMaxBytes: 64 * 1024 * 1024,
+    ...given,
+  };
+  requireInteger("cpus", options.cpus, { min: 1, max: 65_536 });
+  requireInteger("maxModelFileBytes", options.maxModelFileBytes, { min: 1 });
+  requireInteger("loadTimeoutMs", options.loadTimeoutMs, { min: 0, max: 2 ** 31 - 1 });
+  requireInteger("inlineThresholdMicros", options.inlineThresholdMicros, { min: 0 });
+  requireInteger("inlineMaxFeedBytes", options.inlineMaxFeedBytes, { min: 0 });
+  requireInteger("inlineSlowRunMicros", options.inlineSlowRunMicros, { min: 1 });
+  requireInteger("warmupMaxBytes", options.warmupMaxBytes, { min: 0 });
+  return Object.freeze(options);
+}
