@@ -99,10 +99,12 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
   }
 
   setHeader(key: string, value: string | Uint8Array): void {
+    requireField(key, value);
     this.#headers.push([key, value]);
   }
 
   setTrailer(key: string, value: string | Uint8Array): void {
+    requireField(key, value);
     this.#trailers.push([key, value]);
   }
 
@@ -337,3 +339,11 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
     this.drained();
   }
 }
+
+/** What HTTP/2 and gRPC allow in a header field; transports rely on it. */
+function requireField(key: string, value: string | Uint8Array): void {
+  const valid = key.endsWith("-bin") ? typeof value !== "string" : typeof value === "string" && fieldValue.test(value);
+  if (!valid || !fieldKey.test(key)) throw new TypeError(`"${key}" cannot be sent as a header field: ${value}`);
+}
+const fieldKey = /^[0-9a-z_.-]+$/;
+const fieldValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;
