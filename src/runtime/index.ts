@@ -1,3 +1,5 @@
+export type { BatchingOptions } from "./batching/batching-options.js";
+export { BatchingSession } from "./batching/batching-session.js";
 export { availableCpus } from "./cpu-quota.js";
 export {
   type CountedModelRuntime,

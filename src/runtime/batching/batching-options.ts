@@ -1,0 +1,23 @@
+import { requireInteger } from "../../options.js";
+import { invalidArgument } from "../../status.js";
+
+/** How calls of one model are batched when nobody has said anything else. */
+export interface BatchingOptions {
+  /** Rows in one run, at most. Default 256. A call that alone has more runs all the same. */
+  readonly maxBatchRows: number;
+  /**
+   * No more rows are taken into a batch than keep its run near this, by what rows have cost so far: large batches of
+   * small models pay, large batches of large models only make everyone wait. Default 4 milliseconds.
+   */
+  readonly targetRunMs: number;
+  /** Calls that may wait, at most. Default 1024. */
+  readonly maxQueue: number;
+}
+
+export function validateBatchingOptions(given: Partial<BatchingOptions>): BatchingOptions {
+  const options = { maxBatchRows: 256, targetRunMs: 4, maxQueue: 1024, ...given };
+  requireInteger("maxBatchRows", options.maxBatchRows, { min: 1, max: 65_536 });
+  requireInteger("maxQueue", options.maxQueue, { min: 1 });
+  if (!(options.targetRunMs > 0)) throw invalidArgument(`targetRunMs must be positive; got ${options.targetRunMs}`);
+  return Object.freeze(options);
+}

@@ -1,0 +1,40 @@
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+
+/** Milliseconds by which callbacks came late. */
+export interface EventLoopLag {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+}
+
+/** How often the monitor's timer is due. */
+const resolutionMs = 20;
+
+/** Measures how late the event loop serves a timer. What stands in its way (a long parse, a run on this thread) shows. */
+export class EventLoopMonitor {
+  readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: resolutionMs });
+
+  constructor() {
+    this.#histogram.enable();
+  }
+
+  /** Since the last read. */
+  read(): EventLoopLag {
+    const lag = {
+      p50Ms: this.#lateness(this.#histogram.percentile(50)),
+      p99Ms: this.#lateness(this.#histogram.percentile(99)),
+      maxMs: this.#lateness(this.#histogram.max),
+    };
+    this.#histogram.reset();
+    return lag;
+  }
+
+  close(): void {
+    this.#histogram.disable();
+  }
+
+  /** The histogram holds whole intervals, the timer's own included. Before the first one max is 0, or a nonsense minimum. */
+  #lateness(intervalNanos: number): number {
+    return Math.max(0, intervalNanos / 1e6 - resolutionMs);
+  }
+}

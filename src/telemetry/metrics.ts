@@ -1,0 +1,372 @@
+// Every metric of the server in one place: the list, and what moves each. Two vocabularies side by side on one page:
+// ours (onnxd_…, seconds) and TensorFlow Serving's (:tensorflow:serving:…, microseconds, its labels, its bucket limits
+// and its choice of calls), so that a dashboard made for either reads on.
+import { Code, codeName } from "../status.js";
+import type { CallRecord } from "./call-record.js";
+import type { EventLoopLag } from "./event-loop-lag.js";
+import {
+  type Cell,
+  CounterFamily,
+  type Distribution,
+  formatSixDigits,
+  GaugeFamily,
+  HistogramFamily,
+  ReadFamily,
+} from "./metric-family.js";
+
+/** A session's load at this moment. */
+export interface SessionLoad {
+  readonly model: string;
+  readonly version: bigint;
+  readonly queued: number;
+  readonly running: number;
+  /** How many could run at once. */
+  readonly sessions: number;
+}
+
+export interface MetricsOptions {
+  /** Labels of onnxd_build_info: version, node, onnxruntime … */
+  readonly build: Readonly<Record<string, string>>;
+}
+
+/** Model names from requests that name no model of ours, at most: clients must not fill the page. */
+const unknownModelLimit = 100;
+/** Versions of a model that have ended and keep their series. */
+const endedVersionLimit = 16;
+
+/** From 50 µs to 50 s, three to a decade. */
+const secondLimits = [-5, -4, -3, -2, -1, 0, 1].flatMap((power) =>
+  (power === -5 ? [5] : [1, 2, 5]).map((digit) => Number(`${digit}e${power}`)),
+);
+const batchLimits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+/** 10 µs times powers of 1.8, multiplied up one by one as TensorFlow does. */
+const tensorflowLimits = Array.from({ length: 33 }, () => 0);
+for (let i = 0, limit = 10; i < tensorflowLimits.length; i += 1, limit *= 1.8) tensorflowLimits[i] = limit;
+
+const versionStates = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"];
+
+export class Metrics {
+  readonly #requests = new CounterFamily({
+    name: "onnxd_requests_total",
+    help: "Calls answered, by gRPC status code.",
+    labels: ["model", "version", "api", "door", "code"],
+  });
+  readonly #requestSeconds = seconds("onnxd_request_duration_seconds", "From a call's arrival to its answer.", [
+    "model",
+    "version",
+    "api",
+    "door",
+  ]);
+  readonly #queueSeconds = seconds("onnxd_queue_duration_seconds", "From the call of a run to its start.", [
+    "model",
+    "version",
+    "api",
+  ]);
+  readonly #computeSeconds = seconds("onnxd_compute_duration_seconds", "The run of the model that answered a call.", [
+    "model",
+    "version",
+    "api",
+  ]);
+  readonly #batchRows = new HistogramFamily({
+    name: "onnxd_batch_rows",
+    help: "Rows in the batch that a call ran in; one observation a call.",
+    labels: ["model", "version"],
+    limits: batchLimits,
+    inclusive: true,
+  });
+  readonly #cancelledBeforeRun = new CounterFamily({
+    name: "onnxd_cancelled_before_run_total",
+    help: "Calls that were cancelled or ran out of time while they waited for a session.",
+    labels: ["model"],
+  });
+  readonly #workerRestarts = new CounterFamily({
+    name: "onnxd_worker_restarts_total",
+    help: "Worker threads or processes that died and were replaced.",
+    labels: ["model"],
+  });
+  readonly #versionState = new GaugeFamily({
+    name: "onnxd_version_state",
+    help: "1 for the state a version is in, 0 for the others.",
+    labels: ["model", "version", "state"],
+  });
+  readonly #loadSeconds = new GaugeFamily({
+    name: "onnxd_load_seconds",
+    help: "How long the version took from the start of loading to AVAILABLE, retries and warm-up included.",
+    labels: ["model", "version"],
+  });
+  readonly #loads = new CounterFamily({
+    name: "onnxd_loads_total",
+    help: "Versions loaded, by the outcome's gRPC status code.",
+    labels: ["model", "code"],
+  });
+  readonly #buildInfo: GaugeFamily;
+
+  readonly #tensorflowRequestCount = new CounterFamily({
+    name: ":tensorflow:serving:request_count",
+    labels: ["model_name", "status"],
+  });
+  readonly #tensorflowRequestLatency = micros(":tensorflow:serving:request_latency", [
+    "model_name",
+    "API",
+    "entrypoint",
+  ]);
+  readonly #tensorflowRuntimeLatency = micros(":tensorflow:serving:runtime_latency", ["model_name", "API", "runtime"]);
+  readonly #tensorflowLoadAttempts = new CounterFamily({
+    name: ":tensorflow:cc:saved_model:load_attempt_count",
+    labels: ["model_path", "status"],
+  });
+  readonly #tensorflowLoadLatency = new CounterFamily({
+    name: ":tensorflow:cc:saved_model:load_latency",
+    labels: ["model_path"],
+  });
+
+  readonly #sessionLoads: (() => Iterable<SessionLoad>)[] = [];
+  #readDroppedLines: (() => number) | undefined;
+  #readEventLoopLag: (() => EventLoopLag) | undefined;
+
+  /** In the order of the page. */
+  readonly #families;
+
+  /** Versions by model name, as setVersionState has named them. */
+  readonly #known = new Map<string, Set<string>>();
+  readonly #unknownModels = new Set<string>();
+  readonly #ended = new Map<string, string[]>();
+  /** By api, model and version: maps in maps cost a tenth of joining the three to one key. */
+  readonly #calls: Record<CallRecord["door"], Map<string, Map<string, Map<bigint | undefined, CallSeries>>>> = {
+    grpc: new Map(),
+    rest: new Map(),
+  };
+
+  constructor({ build }: MetricsOptions) {
+    this.#buildInfo = new GaugeFamily({
+      name: "onnxd_build_info",
+      help: "Always 1; the labels say what runs.",
+      labels: Object.keys(build),
+    });
+    this.#buildInfo.with(...Object.values(build)).value = 1;
+    this.#families = [
+      this.#buildInfo,
+      this.#requests,
+      this.#requestSeconds,
+      this.#queueSeconds,
+      this.#computeSeconds,
+      this.#batchRows,
+      this.#cancelledBeforeRun,
+      this.#versionState,
+      this.#loadSeconds,
+      this.#loads,
+      this.#workerRestarts,
+      ...this.#readFamilies(),
+      this.#tensorflowRequestCount,
+      this.#tensorflowRequestLatency,
+      this.#tensorflowRuntimeLatency,
+      this.#tensorflowLoadAttempts,
+      this.#tensorflowLoadLatency,
+    ];
+  }
+
+  /** The page of all metrics in Prometheus' text format. */
+  text(): string {
+    const page: string[] = [];
+    for (const family of this.#families) family.print(page);
+    return page.join("");
+  }
+
+  /** Once for each call, when it has been answered. */
+  observeCall(record: CallRecord, code: Code, durationMs: number): void {
+    const series = this.#callSeries(record);
+    series.requests(code).value += 1;
+    series.requestSeconds.observe(durationMs / 1000);
+    if (record.queueMs !== undefined) series.queueSeconds().observe(record.queueMs / 1000);
+    if (record.computeMs !== undefined) series.computeSeconds().observe(record.computeMs / 1000);
+    if (record.batchSize !== undefined && record.batchSize > 0) series.batchRows().observe(record.batchSize);
+    if (!isCountedByTensorflow(record)) return;
+    series.tensorflowRequestCount(code).value += 1;
+    if (code !== Code.OK) return;
+    series.tensorflowRequestLatency().observe(durationMs * 1000);
+    if (record.computeMs !== undefined) series.tensorflowRuntimeLatency().observe(record.computeMs * 1000);
+  }
+
+  countCancelledBeforeRun(model: string): void {
+    this.#cancelledBeforeRun.with(this.#modelLabel(model)).value += 1;
+  }
+
+  countWorkerRestart(model: string): void {
+    this.#workerRestarts.with(model).value += 1;
+  }
+
+  /** After each change of a version's state, with the state as GetModelStatus prints it. */
+  setVersionState(model: string, version: bigint, state: string): void {
+    const label = version.toString();
+    entry(this.#known, model, () => new Set<string>()).add(label);
+    for (const name of versionStates) this.#versionState.with(model, label, name).value = name === state ? 1 : 0;
+    this.#forgetOldVersions(model, label, state);
+  }
+
+  /** After each attempt to load a version. */
+  observeLoad(load: { model: string; version: bigint; path: string; code: Code; seconds: number }): void {
+    const { model, version, path, code, seconds } = load;
+    this.#loads.with(model, codeName(code)).value += 1;
+    this.#tensorflowLoadAttempts.with(path, code === Code.OK ? "success" : "fail").value += 1;
+    if (code !== Code.OK) return;
+    this.#loadSeconds.with(model, version.toString()).value = seconds;
+    this.#tensorflowLoadLatency.with(path).value += Math.round(seconds * 1e6);
+  }
+
+  /** Where queue depths and busy sessions are asked for when the page is read. */
+  readSessionLoads(read: () => Iterable<SessionLoad>): void {
+    this.#sessionLoads.push(read);
+  }
+
+  readDroppedLines(read: () => number): void {
+    this.#readDroppedLines = read;
+  }
+
+  readEventLoopLag(read: () => EventLoopLag): void {
+    this.#readEventLoopLag = read;
+  }
+
+  #readFamilies(): ReadFamily[] {
+    const perSession = (name: string, help: string, value: (load: SessionLoad) => number) =>
+      new ReadFamily("gauge", { name, help, labels: ["model", "version"] }, () =>
+        this.#sessionLoads.flatMap((read) =>
+          Array.from(read(), (load) => [[load.model, load.version.toString()], value(load)] as const),
+        ),
+      );
+    return [
+      perSession("onnxd_queue_depth", "Calls that wait for a session.", (load) => load.queued),
+      perSession("onnxd_sessions_busy", "Sessions that run at this moment.", (load) => load.running),
+      perSession("onnxd_sessions", "Sessions that could run at once.", (load) => load.sessions),
+      new ReadFamily(
+        "gauge",
+        {
+          name: "onnxd_event_loop_lag_seconds",
+          help: "How late the serving thread's timers came since this page was last read.",
+          labels: ["quantile"],
+        },
+        () => {
+          const lag = this.#readEventLoopLag?.();
+          if (lag === undefined) return [];
+          return [
+            [["0.5"], lag.p50Ms / 1000],
+            [["0.99"], lag.p99Ms / 1000],
+            [["1"], lag.maxMs / 1000],
+          ];
+        },
+      ),
+      new ReadFamily("gauge", { name: "onnxd_resident_memory_bytes", help: "Resident memory of the process." }, () => [
+        [[], process.memoryUsage.rss()],
+      ]),
+      new ReadFamily(
+        "counter",
+        { name: "onnxd_log_lines_dropped_total", help: "Log lines left out because their reader was slow." },
+        () => (this.#readDroppedLines === undefined ? [] : [[[], this.#readDroppedLines()]]),
+      ),
+    ];
+  }
+
+  #callSeries({ door, api = "", model = "", version }: CallRecord): CallSeries {
+    const known = this.#calls[door].get(api)?.get(model)?.get(version);
+    if (known !== undefined) return known;
+    const modelLabel = this.#modelLabel(model);
+    // The version is a label only where it was found: a request may name any number.
+    const labelled = version !== undefined && this.#known.get(model)?.has(version.toString()) ? version : undefined;
+    const byModel = entry(this.#calls[door], api, () => new Map<string, Map<bigint | undefined, CallSeries>>());
+    const byVersion = entry(byModel, modelLabel, () => new Map<bigint | undefined, CallSeries>());
+    return entry(byVersion, labelled, () =>
+      this.#makeCallSeries(door, api, modelLabel, labelled === undefined ? "" : labelled.toString()),
+    );
+  }
+
+  #makeCallSeries(door: "grpc" | "rest", api: string, model: string, version: string): CallSeries {
+    return {
+      requests: perCode((code) => this.#requests.with(model, version, api, door, code)),
+      requestSeconds: this.#requestSeconds.with(model, version, api, door),
+      queueSeconds: once(() => this.#queueSeconds.with(model, version, api)),
+      computeSeconds: once(() => this.#computeSeconds.with(model, version, api)),
+      batchRows: once(() => this.#batchRows.with(model, version)),
+      tensorflowRequestCount: perCode((code) => this.#tensorflowRequestCount.with(model, code)),
+      // TensorFlow Serving labels a REST call with the verb of its URL, "" for a GET.
+      tensorflowRequestLatency: once(() =>
+        this.#tensorflowRequestLatency.with(model, door === "rest" ? api.toLowerCase() : api, door.toUpperCase()),
+      ),
+      tensorflowRuntimeLatency: once(() => this.#tensorflowRuntimeLatency.with(model, api, "TF1")),
+    };
+  }
+
+  #modelLabel(model: string): string {
+    if (this.#known.has(model) || this.#unknownModels.has(model)) return model;
+    if (this.#unknownModels.size >= unknownModelLimit) return "";
+    this.#unknownModels.add(model);
+    return model;
+  }
+
+  /** A server that publishes version after version must not grow a page without end. */
+  #forgetOldVersions(model: string, version: string, state: string): void {
+    const ended = (this.#ended.get(model) ?? []).filter((other) => other !== version);
+    if (state === "END") ended.push(version);
+    this.#ended.set(model, ended);
+    if (ended.length <= endedVersionLimit) return;
+    const oldest = ended.shift()!;
+    this.#known.get(model)?.delete(oldest);
+    for (const family of this.#families) family.forget({ model, version: oldest });
+    for (const door of Object.values(this.#calls)) {
+      for (const byModel of door.values()) byModel.get(model)?.delete(BigInt(oldest));
+    }
+  }
+}
+
+/** Where one kind of call is counted. */
+interface CallSeries {
+  readonly requests: (code: Code) => Cell;
+  readonly requestSeconds: Distribution;
+  readonly queueSeconds: () => Distribution;
+  readonly computeSeconds: () => Distribution;
+  readonly batchRows: () => Distribution;
+  readonly tensorflowRequestCount: (code: Code) => Cell;
+  readonly tensorflowRequestLatency: () => Distribution;
+  readonly tensorflowRuntimeLatency: () => Distribution;
+}
+
+const tensorflowMethods = new Set(
+  ["Predict", "Classify", "Regress"].map((name) => `/tensorflow.serving.PredictionService/${name}`),
+);
+
+/** Of gRPC the three calls of PredictionService that run one model; of REST everything under /v1/. */
+function isCountedByTensorflow({ door, method }: CallRecord): boolean {
+  return door === "rest" ? /^\S+ \/v1\//i.test(method) : tensorflowMethods.has(method);
+}
+
+function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+  }
+  return value;
+}
+
+function seconds(name: string, help: string, labels: readonly string[]): HistogramFamily {
+  return new HistogramFamily({ name, help, labels, limits: secondLimits, inclusive: true });
+}
+
+function micros(name: string, labels: readonly string[]): HistogramFamily {
+  return new HistogramFamily({
+    name,
+    labels,
+    limits: tensorflowLimits,
+    inclusive: false,
+    formatLimit: formatSixDigits,
+  });
+}
+
+/** Series appear on the page when they are first used, so they are made then. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+
+function perCode(make: (name: string) => Cell): (code: Code) => Cell {
+  const cells: (Cell | undefined)[] = [];
+  return (code) => (cells[code] ??= make(codeName(code)));
+}

@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { CancellationSource, neverCancelled } from "../../src/cancellation.js";
+import type { BatchingOptions } from "../../src/runtime/batching/batching-options.js";
+import { BatchingSession } from "../../src/runtime/batching/batching-session.js";
+import { cancelled, invalidArgument, StatusError, unavailable } from "../../src/status.js";
+import { silentLogger } from "../../src/telemetry/index.js";
+import type { Tensor } from "../../src/tensor/index.js";
+import { RowwiseSession } from "../support/rowwise-session.js";
+
+const clock = { now: () => 0, wallTime: () => 0, setTimer: () => ({ cancel: () => {} }) };
+
+function batching(inner: RowwiseSession, options: Partial<BatchingOptions> = {}, now = clock) {
+  return new BatchingSession("m", inner, options, { clock: now, logger: silentLogger });
+}
+function vector(...values: number[]): Tensor {
+  return { dtype: "float32", shape: [values.length], data: new Float32Array(values) };
+}
+const feed = (tensor: Tensor) => new Map([["x", tensor]]);
+const run = (session: BatchingSession, tensor: Tensor, cancellation = neverCancelled) =>
+  session.run(feed(tensor), ["y"], { cancellation });
+const values = (result: { outputs: ReadonlyMap<string, Tensor> }) => [
+  ...(result.outputs.get("y")!.data as Float32Array),
+];
+
+describe("BatchingSession", () => {
+  it("runs a call at once when the model is idle, alone", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const answer = run(session, vector(1, 2));
+    await inner.turn();
+    assert.deepEqual(values(await answer), [2, 4]);
+    assert.deepEqual(inner.batches, [2]);
+  });
+
+  it("runs together what came while the model was busy, and gives each caller its own rows", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = [run(session, vector(1)), run(session, vector(2, 3)), run(session, vector(4))];
+    await inner.turn();
+    await inner.turn();
+    await first;
+    const results = await Promise.all(waiting);
+    assert.deepEqual(results.map(values), [[2], [4, 6], [8]]);
+    assert.deepEqual(inner.batches, [1, 4]);
+    assert.deepEqual(
+      results.map(({ batchSize }) => batchSize),
+      [4, 4, 4],
+    );
+  });
+
+  it("never mixes other shapes, types or fetches", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const matrix = (...data: number[]): Tensor => ({
+      dtype: "float32",
+      shape: [data.length / 2, 2],
+      data: new Float32Array(data),
+    });
+    const doubles: Tensor = { dtype: "float64", shape: [1], data: new Float64Array([5]) };
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = [
+      run(session, vector(1)),
+      run(session, matrix(1, 2)),
+      run(session, doubles),
+      session.run(feed(vector(9)), ["y", "z"], { cancellation: neverCancelled }),
+      run(session, matrix(3, 4)),
+      run(session, vector(6)),
+    ];
+    for (let i = 0; i < 5; i++) await inner.turn();
+    await Promise.all([first, ...waiting]);
+    assert.deepEqual(inner.batches, [1, 2, 2, 1, 1]);
+  });
+
+  it("lets groups take turns, so that a busy shape does not starve a rare one", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner, { maxBatchRows: 1 });
+    const order: string[] = [];
+    const first = run(session, vector(0));
+    await inner.started();
+    const note = (name: string) => () => order.push(name);
+    const all = [
+      first,
+      run(session, vector(1)).then(note("a")),
+      run(session, vector(2)).then(note("a")),
+      run(session, vector(3)).then(note("a")),
+      run(session, { dtype: "float64", shape: [1], data: new Float64Array([4]) }).then(note("rare")),
+    ];
+    for (let i = 0; i < 5; i++) await inner.turn();
+    await Promise.all(all);
+    assert.deepEqual(order, ["a", "rare", "a", "a"]);
+  });
+
+  it("takes no more rows than the limit, but always one call", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner, { maxBatchRows: 3 });
+    const first = run(session, vector(0));
+    await inner.started();
+    const all = [first, run(session, vector(1, 2)), run(session, vector(3, 4)), run(session, vector(1, 2, 3, 4, 5))];
+    for (let i = 0; i < 4; i++) await inner.turn();
+    await Promise.all(all);
+    assert.deepEqual(inner.batches, [1, 2, 2, 5]);
+  });
+
+  it("keeps batches of an expensive model small, by what its rows have cost", async () => {
+    const inner = new RowwiseSession({ rowMs: 3 });
+    const session = batching(inner, { targetRunMs: 7 });
+    const first = run(session, vector(0));
+    await inner.turn();
+    await first;
+    const blocker = run(session, vector(0));
+    await inner.started();
+    const waiting = [1, 2, 3, 4, 5].map((value) => run(session, vector(value)));
+    for (let i = 0; i < 4; i++) await inner.turn();
+    await Promise.all([blocker, ...waiting]);
+    assert.deepEqual(inner.batches, [1, 1, 2, 2, 1]);
+  });
+
+  it("lets a bad call fail alone", async () => {
+    const inner = new RowwiseSession({ refuse: (row) => (row === 13 ? invalidArgument("unlucky") : undefined) });
+    const session = batching(inner);
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = Promise.allSettled([run(session, vector(1)), run(session, vector(13)), run(session, vector(2))]);
+    for (let i = 0; i < 5; i++) await inner.turn();
+    await first;
+    const settled = await waiting;
+    assert.deepEqual(
+      settled.map(({ status }) => status),
+      ["fulfilled", "rejected", "fulfilled"],
+    );
+    assert.equal((settled[1] as PromiseRejectedResult).reason.message, "unlucky");
+  });
+
+  it("fails all calls of a run whose worker died, and runs none of them twice", async () => {
+    const inner = new RowwiseSession({ refuse: () => unavailable("the worker died") });
+    const session = batching(inner);
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = [run(session, vector(1)), run(session, vector(2))];
+    const settled = Promise.allSettled([first, ...waiting]);
+    await inner.turn();
+    await inner.turn();
+    for (const result of await settled) assert.equal(result.status, "rejected");
+    assert.deepEqual(inner.batches, [1, 2]);
+  });
+
+  it("drops a cancelled call before it runs, and answers it at once", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const first = run(session, vector(0));
+    await inner.started();
+    const source = new CancellationSource();
+    const gone = run(session, vector(1), source);
+    const stays = run(session, vector(2));
+    source.cancel(cancelled("gone"));
+    await assert.rejects(gone, /gone/);
+    assert.equal(session.load().queued, 1);
+    await inner.turn();
+    await inner.turn();
+    await Promise.all([first, stays]);
+    assert.deepEqual(inner.batches, [1, 1]);
+  });
+
+  it("drops a call whose deadline passed while it waited", async () => {
+    let now = 0;
+    const inner = new RowwiseSession();
+    const session = batching(inner, {}, { ...clock, now: () => now });
+    const first = run(session, vector(0));
+    await inner.started();
+    const late = run(session, vector(1), new CancellationSource(10));
+    const refused = assert.rejects(late, (error) => error instanceof StatusError && error.code === 4);
+    now = 11;
+    await inner.turn();
+    await first;
+    await refused;
+    assert.deepEqual(inner.batches, [1]);
+  });
+
+  it("refuses more calls than may wait", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner, { maxQueue: 2 });
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = [run(session, vector(1)), run(session, vector(2))];
+    await assert.rejects(run(session, vector(3)), (error) => error instanceof StatusError && error.code === 8);
+    await inner.turn();
+    await inner.turn();
+    await Promise.all([first, ...waiting]);
+  });
+
+  it("does not batch scalars, empty batches, or inputs whose first sizes differ", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const scalar: Tensor = { dtype: "float32", shape: [], data: new Float32Array([3]) };
+    const calls = [run(session, scalar), run(session, vector())];
+    await inner.turn();
+    await inner.turn();
+    await Promise.all(calls);
+    assert.equal(inner.batches.length, 2);
+  });
+
+  it("gives up batching, and answers everyone rightly, when an output lacks the batch's rows", async () => {
+    const inner = new RowwiseSession({ collapse: true });
+    const session = batching(inner);
+    const first = run(session, vector(0));
+    await inner.started();
+    const waiting = [run(session, vector(1)), run(session, vector(2))];
+    for (let i = 0; i < 4; i++) await inner.turn();
+    await first;
+    assert.deepEqual((await Promise.all(waiting)).map(values), [[2], [4]]);
+  });
+
+  it("answers random mixes as if nothing had been batched, each exactly once", async () => {
+    let seed = 7;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+      return (seed >>> 8) % below;
+    };
+    const inner = new RowwiseSession({ sessions: 2 });
+    const session = batching(inner, { maxBatchRows: 16 });
+    let answered = 0;
+    const calls = Array.from({ length: 300 }, async () => {
+      const rows = 1 + random(4);
+      const data = Array.from({ length: rows }, () => random(1000));
+      const source = new CancellationSource();
+      const answer = run(session, vector(...data), source);
+      if (random(5) === 0) source.cancel(cancelled("changed my mind"));
+      try {
+        assert.deepEqual(
+          values(await answer),
+          data.map((value) => 2 * value),
+        );
+      } catch (error) {
+        assert.equal((error as Error).message, "changed my mind");
+      }
+      answered++;
+    });
+    while (answered < 300) await inner.turn();
+    await Promise.all(calls);
+    assert.equal(answered, 300);
+    assert.equal(session.load().queued, 0);
+  });
+});
