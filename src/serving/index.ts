@@ -1,5 +1,29 @@
+export type { LoadAttempt } from "./lifecycle/loader-harness.js";
+export type { VersionPolicy } from "./lifecycle/version-policy.js";
+export {
+  type LoggingConfig,
+  type ModelConfig,
+  type ModelServerConfig,
+  modelConfig,
+  singleModelConfig,
+} from "./model-config.js";
+export {
+  ModelConfigFilePoller,
+  type ModelConfigFilePollerOptions,
+  parseModelServerConfig,
+  readModelConfigFile,
+} from "./model-config-file.js";
 export { getModelMetadata, type ModelMetadata, type ModelMetadataRequest } from "./model-metadata.js";
-export type { ModelRepository } from "./model-repository.js";
+export {
+  type ConfigurableModelRepository,
+  createModelRepository,
+  FileSystemModelRepository,
+  type ModelRepository,
+  type ModelRepositoryContext,
+  type ModelRepositoryOptions,
+  startupError,
+  type UnavailableModel,
+} from "./model-repository.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";
 export {
   findSignature,
@@ -13,4 +37,15 @@ export {
   type SignatureCall,
   type TensorSource,
 } from "./predict.js";
-export type { ModelSpec, Servable, ServableHandle, ServableId } from "./servable.js";
+export { formatServableId, type ModelSpec, type Servable, type ServableHandle, type ServableId } from "./servable.js";
+export { sessionOptionsFileName } from "./session-options.js";
+export { signatureDefsFileName } from "./signature-defs.js";
+/** Protobuf's text format, for other configuration files: a schema is a value, and the type read follows from it. */
+export * as textProto from "./text-proto/index.js";
+export {
+  listVersions,
+  nextVersion,
+  type PublishedVersion,
+  publishVersion,
+  type VersionEntry,
+} from "./version-directory.js";

@@ -1,3 +1,27 @@
+import { availableParallelism } from "node:os";
+import { dirname } from "node:path";
+import { type Cancellation, neverCancelled } from "../cancellation.js";
+import { type Clock, systemClock } from "../clock.js";
+import { requireInteger } from "../options.js";
+import type { BatchingOptions, ModelRuntime, SessionOptions } from "../runtime/index.js";
+import {
+  Code,
+  codeName,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  type StatusError,
+  unavailable,
+  unknown,
+} from "../status.js";
+import { type Logger, silentLogger } from "../telemetry/index.js";
+import { availabilityPreserving } from "./lifecycle/aspired-version-policy.js";
+import { AspiredVersionsManager } from "./lifecycle/aspired-versions-manager.js";
+import { FileSystemSource } from "./lifecycle/file-system-source.js";
+import type { LoadAttempt } from "./lifecycle/loader-harness.js";
+import { OnnxLoader } from "./lifecycle/onnx-loader.js";
+import { ServableStateMonitor } from "./lifecycle/servable-state-monitor.js";
+import { type ConfiguredModel, compareConfigs, type ModelServerConfig, validateModelConfigs } from "./model-config.js";
 import type { ModelStatus, VersionStatus } from "./model-status.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
 
@@ -19,6 +43,369 @@ export interface ModelRepository {
   getModel(name: string): ModelStatus | undefined;
   /** Calls back after each change of any version's state, after it has become visible above. Returns the undo. */
   onStateChange(listener: (name: string, status: VersionStatus) => void): () => void;
-  /** True once every configured model has a version that is AVAILABLE or has failed: what readiness waits for. */
+  /**
+   * True once every configured model has a version that is AVAILABLE or has failed, or has been found to have none to
+   * serve: what readiness waits for. A model that failed once and is still being retried counts as failed.
+   */
   settled(): boolean;
+}
+
+/** A repository whose models can be replaced while it serves. */
+export interface ConfigurableModelRepository extends ModelRepository {
+  /**
+   * Replaces the whole configuration: models and labels that it does not name are gone. One reload at a time; others
+   * wait. Resolves when every model that is new has a version AVAILABLE; what changes of models that were there before is
+   * not waited for. A refused configuration changes nothing.
+   *
+   * Errors: INVALID_ARGUMENT and FAILED_PRECONDITION as validateModelConfigs; UNKNOWN
+   * `{k} model(s) did not become available: …` when a new model has failed or has nothing to load, while everything else
+   * stays applied; the cancellation's reason, which ends the waiting and not the loading.
+   */
+  reloadConfig(config: ModelServerConfig, cancellation: Cancellation): Promise<void>;
+}
+
+export interface ModelRepositoryOptions {
+  /** From one look into base paths to the next. Default 1; 0: one look at each model; negative: none. */
+  readonly fileSystemPollWaitSeconds: number;
+  /** How long files of a version must not have changed before it is loaded. Default 500; 0: not at all. */
+  readonly fileQuietPeriodMs: number;
+  /** Models that load at the same time, at most. Default 0: as many as there are CPUs, but two at least. */
+  readonly numLoadThreads: number;
+  /** Attempts after the first. Default 5. */
+  readonly maxNumLoadRetries: number;
+  /** The longest wait between two attempts; the first ones come sooner. Default 60 000 000; 0 or less: none. */
+  readonly loadRetryIntervalMicros: number;
+  /** Accept labels for versions that cannot answer yet, unless the label is moved. Default false. */
+  readonly allowVersionLabelsForUnavailableModels: boolean;
+  /** For models whose files do not say otherwise. */
+  readonly sessionOptions: SessionOptions;
+  /** Run together what waits together, for models where that is proven safe. Default undefined: never. */
+  readonly batching: Partial<BatchingOptions> | undefined;
+}
+
+export interface ModelRepositoryContext {
+  readonly runtime: ModelRuntime;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  /** Told of every attempt to load: for metrics. */
+  readonly onLoadAttempt?: (attempt: LoadAttempt) => void;
+}
+
+/** Why one model cannot answer. */
+export interface UnavailableModel {
+  readonly name: string;
+  /** undefined: there was none to load. */
+  readonly version: bigint | undefined;
+  readonly error: StatusError;
+}
+
+export function createModelRepository(
+  options: Partial<ModelRepositoryOptions>,
+  context: ModelRepositoryContext,
+): FileSystemModelRepository {
+  return new FileSystemModelRepository(validateModelRepositoryOptions(options), context);
+}
+
+function validateModelRepositoryOptions(given: Partial<ModelRepositoryOptions>): ModelRepositoryOptions {
+  const options: ModelRepositoryOptions = {
+    fileSystemPollWaitSeconds: 1,
+    fileQuietPeriodMs: 500,
+    numLoadThreads: 0,
+    maxNumLoadRetries: 5,
+    loadRetryIntervalMicros: 60_000_000,
+    allowVersionLabelsForUnavailableModels: false,
+    sessionOptions: {},
+    batching: undefined,
+    ...given,
+  };
+  requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });
+  requireInteger("fileQuietPeriodMs", options.fileQuietPeriodMs, { min: 0, max: 60_000 });
+  requireInteger("numLoadThreads", options.numLoadThreads, { min: 0, max: 1024 });
+  requireInteger("maxNumLoadRetries", options.maxNumLoadRetries, { min: 0 });
+  requireInteger("loadRetryIntervalMicros", options.loadRetryIntervalMicros, { max: 2_000_000_000_000 });
+  return Object.freeze(options);
+}
+
+/** Serves what lies in the base paths of a configuration, and follows both. */
+export class FileSystemModelRepository implements ConfigurableModelRepository {
+  readonly #options: ModelRepositoryOptions;
+  readonly #logger: Logger;
+  readonly #monitor: ServableStateMonitor;
+  readonly #manager: AspiredVersionsManager;
+  readonly #source: FileSystemSource;
+  /** undefined until a configuration has been applied. */
+  #configured: ReadonlyMap<string, ConfiguredModel> | undefined;
+  /** What the last look at a model's base path said; absent before the first. */
+  readonly #verdicts = new Map<string, string>();
+  /** What had happened to versions of a model before it was configured, and so says nothing of it. */
+  readonly #history = new Map<string, ReadonlySet<VersionStatus>>();
+  /** Each looks at all models again whenever anything has changed. */
+  readonly #waiting = new Set<() => void>();
+  /** Resolves when the reloads that came before are over. */
+  #reloads: Promise<void> = Promise.resolve();
+  #started = false;
+  #closed = false;
+
+  constructor(options: ModelRepositoryOptions, { runtime, logger, clock, onLoadAttempt }: ModelRepositoryContext) {
+    this.#options = options;
+    this.#logger = logger ?? silentLogger;
+    const shared = { logger: this.#logger, clock: clock ?? systemClock };
+    this.#monitor = new ServableStateMonitor(this.#logger);
+    this.#monitor.onStateChange(() => this.#wake());
+    this.#manager = new AspiredVersionsManager({
+      ...shared,
+      policy: availabilityPreserving,
+      maxConcurrentLoads: options.numLoadThreads === 0 ? Math.max(2, availableParallelism()) : options.numLoadThreads,
+      maxNumLoadRetries: options.maxNumLoadRetries,
+      loadRetryIntervalMicros: options.loadRetryIntervalMicros,
+      makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime }),
+      monitor: this.#monitor,
+      onLoadAttempt: onLoadAttempt ?? (() => {}),
+    });
+    this.#source = new FileSystemSource({
+      ...shared,
+      pollWaitSeconds: options.fileSystemPollWaitSeconds,
+      aspire: (name, versions) => this.#manager.setAspiredVersions(name, versions),
+      onVerdict: (name, sourceError) => {
+        this.#verdicts.set(name, sourceError);
+        this.#wake();
+      },
+    });
+  }
+
+  /** Applies the first configuration and begins to look for versions. Waits for no model. @throws as reloadConfig */
+  start(config: ModelServerConfig): void {
+    this.#apply(config);
+    this.#started = true;
+    this.#source.start();
+  }
+
+  async reloadConfig(config: ModelServerConfig, cancellation: Cancellation): Promise<void> {
+    await this.#inTurn(cancellation, async () => {
+      const added = this.#apply(config);
+      const failed = await this.#whenSettled(added, cancellation);
+      if (failed.length > 0) throw didNotBecomeAvailable("model(s)", failed);
+    });
+  }
+
+  /** As reloadConfig, but resolves once the configuration is applied: for the config file, which nobody waits for. */
+  applyConfig(config: ModelServerConfig): Promise<void> {
+    return this.#inTurn(neverCancelled, async () => {
+      this.#apply(config);
+    });
+  }
+
+  /**
+   * Resolves when every configured model either answers or will not for now: all attempts to load it have failed, or
+   * there is nothing to load. Of several versions the largest that has come to its end decides.
+   * @returns the models that do not answer; see startupError
+   */
+  firstSettled(cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
+    return this.#whenSettled([...(this.#configured?.keys() ?? [])], cancellation);
+  }
+
+  /** Looks at all base paths now, and resolves when that is done. */
+  poll(): Promise<void> {
+    return this.#source.poll();
+  }
+
+  /**
+   * Stops looking, unloads everything; resolves when all handles are back and all sessions released.
+   * @param cancellation ends the waiting
+   */
+  async close(cancellation: Cancellation = neverCancelled): Promise<void> {
+    this.#closed = true;
+    this.#source.close();
+    this.#wake();
+    await orCancelled(this.#manager.close(), cancellation);
+  }
+
+  getServableHandle({ name, version, versionLabel }: ModelSpec): ServableHandle {
+    if (name === "") throw invalidArgument("ModelSpec has no name specified.");
+    const wanted = versionLabel === undefined ? version : this.#versionOf(name, versionLabel);
+    const handle = this.#manager.acquire(name, wanted);
+    if (handle !== undefined) return handle;
+    throw notFound(
+      `Servable not found for request: ${wanted === undefined ? `Latest(${name})` : `Specific(${name}, ${wanted})`}`,
+    );
+  }
+
+  #versionOf(name: string, label: string): bigint {
+    if (this.#configured === undefined) throw unavailable(`Model labels does not init yet.${label}`);
+    const version = this.#configured.get(name)?.versionLabels.get(label);
+    if (version === undefined) throw invalidArgument(`Unrecognized servable version label: ${label}`);
+    return version;
+  }
+
+  getModelStatus(name: string, version?: bigint): readonly VersionStatus[] {
+    if (version !== undefined) {
+      const status = this.#monitor.version(name, version);
+      if (status === undefined) throw notFound(`Could not find version ${version} of model ${name}`);
+      return [status];
+    }
+    const versions = this.#monitor.versions(name);
+    if (versions.length === 0) throw notFound(`Could not find any versions of model ${name}`);
+    return versions;
+  }
+
+  listModels(): readonly ModelStatus[] {
+    const names = new Set([...(this.#configured?.keys() ?? []), ...this.#monitor.names()]);
+    return [...names].sort().map((name) => this.getModel(name)!);
+  }
+
+  getModel(name: string): ModelStatus | undefined {
+    const model = this.#configured?.get(name);
+    const versions = this.#monitor.versions(name);
+    if (model === undefined && versions.length === 0) return undefined;
+    return {
+      name,
+      basePath: model?.basePath ?? dirname(versions[0]!.path),
+      configured: model !== undefined,
+      versions,
+      labels: model?.versionLabels ?? new Map(),
+      defaultVersion: this.#manager.latestVersion(name),
+      sourceError: (model && this.#verdicts.get(name)) ?? "",
+    };
+  }
+
+  onStateChange(listener: (name: string, status: VersionStatus) => void): () => void {
+    return this.#monitor.onStateChange(listener);
+  }
+
+  settled(): boolean {
+    if (!this.#started) return false;
+    return [...(this.#configured?.keys() ?? [])].every(
+      (name) =>
+        this.#outcome(name) !== "pending" || this.#versions(name).some(({ lastFailure }) => lastFailure !== undefined),
+    );
+  }
+
+  /** Handles that have not been returned, and versions that are in memory or on their way: both 0 after close. */
+  get openHandles(): number {
+    return this.#manager.openHandles();
+  }
+  get liveVersions(): number {
+    return this.#manager.liveVersions();
+  }
+
+  /** @returns the models that are new */
+  #apply(config: ModelServerConfig): readonly string[] {
+    if (this.#closed) throw shuttingDown();
+    if (config.kind !== "model_config_list") {
+      if (this.#configured !== undefined) {
+        throw failedPrecondition(
+          "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another.",
+        );
+      }
+      if (config.kind === "none") return [];
+      throw invalidArgument("custom_model_config is not supported; list models in model_config_list");
+    }
+    const before = this.#configured ?? new Map<string, ConfiguredModel>();
+    const after = validateModelConfigs(config.models, {
+      current: before,
+      isAvailable: (name, version) => this.#manager.isAvailable(name, version),
+      allowVersionLabelsForUnavailableModels: this.#options.allowVersionLabelsForUnavailableModels,
+    });
+    const { added, changed, removed } = compareConfigs(before, after);
+    for (const name of [...added, ...changed, ...removed]) this.#verdicts.delete(name);
+    for (const name of removed) this.#history.delete(name);
+    for (const name of added) this.#history.set(name, new Set(this.#monitor.versions(name)));
+    this.#configured = after;
+    if (added.length + changed.length + removed.length > 0) {
+      this.#logger.info("model configuration applied", { added, changed, removed });
+    }
+    for (const { name, loggingConfig } of after.values()) {
+      if (loggingConfig !== undefined && before.get(name)?.loggingConfig === undefined) {
+        this.#logger.warn("logging_config has no effect: requests are not logged", { model: name });
+      }
+    }
+    this.#source.setServables([...after.values()]);
+    this.#wake();
+    return added;
+  }
+
+  /** Runs the work when all that came before is over. */
+  async #inTurn(cancellation: Cancellation, work: () => Promise<void>): Promise<void> {
+    const before = this.#reloads;
+    let done = () => {};
+    const turn = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    this.#reloads = before.then(() => turn);
+    try {
+      await orCancelled(before, cancellation);
+      await work();
+    } finally {
+      done();
+    }
+  }
+
+  #whenSettled(names: readonly string[], cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
+    const settled = new Promise<readonly UnavailableModel[]>((resolve, reject) => {
+      const look = () => {
+        const outcomes = names.map((name) => this.#outcome(name));
+        if (!outcomes.includes("pending")) resolve(outcomes.filter((outcome) => typeof outcome === "object"));
+        else if (this.#closed) reject(shuttingDown());
+        else if (cancellation.reason === undefined) return;
+        this.#waiting.delete(look);
+      };
+      this.#waiting.add(look);
+      cancellation.onCancel(look);
+      look();
+    });
+    return orCancelled(settled, cancellation);
+  }
+
+  #wake(): void {
+    for (const look of [...this.#waiting]) look();
+  }
+
+  /** What has become of a model since it was configured. */
+  #outcome(name: string): "pending" | "available" | UnavailableModel {
+    if (this.#configured?.has(name) !== true) {
+      return { name, version: undefined, error: notFound("it is no longer configured") };
+    }
+    const versions = this.#versions(name);
+    // Versions that were withdrawn say nothing: others have taken their place, or will.
+    const decisive = versions.find(
+      ({ state, error }) =>
+        state === "AVAILABLE" || (state === "END" && error !== undefined && error.code !== Code.CANCELLED),
+    );
+    if (decisive?.error !== undefined) return { name, version: decisive.version, error: decisive.error };
+    if (decisive !== undefined) return "available";
+    const sourceError = this.#verdicts.get(name) ?? "";
+    if (sourceError !== "" && versions.every(({ state }) => state === "END")) {
+      return { name, version: undefined, error: notFound(sourceError) };
+    }
+    return "pending";
+  }
+
+  #versions(name: string): readonly VersionStatus[] {
+    const history = this.#history.get(name);
+    return this.#monitor.versions(name).filter((status) => !history?.has(status));
+  }
+}
+
+function shuttingDown(): StatusError {
+  return unavailable("the server is shutting down");
+}
+
+/** What TensorFlow Serving exits with when models fail at start. */
+export function startupError(failed: readonly UnavailableModel[]): StatusError {
+  return didNotBecomeAvailable("servable(s)", failed);
+}
+
+function didNotBecomeAvailable(what: string, failed: readonly UnavailableModel[]): StatusError {
+  const each = failed.map(({ name, version, error }) => {
+    const id = version === undefined ? `{name: ${name}}` : `{name: ${name} version: ${version}}`;
+    return `{${id} due to error: ${codeName(error.code)}: ${error.message}}, `;
+  });
+  return unknown(`${failed.length} ${what} did not become available: {${each.join("")}}`);
+}
+
+function orCancelled<T>(work: Promise<T>, cancellation: Cancellation): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const undo = cancellation.onCancel(reject);
+    work.then(resolve, reject).finally(() => undo());
+  });
 }

@@ -11,6 +11,8 @@ export interface VersionStatus {
   readonly state: ServableState;
   /** Why it ended, when it did not end well. */
   readonly error: StatusError | undefined;
+  /** Why the last attempt to load failed, while the next one is awaited; the state is LOADING then. */
+  readonly lastFailure?: StatusError;
   /** Known from the moment the version was loaded; kept after it was unloaded. */
   readonly loaded:
     | {

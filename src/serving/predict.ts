@@ -152,7 +152,7 @@ export async function runSignature(
     feeds.set(spec.name, source === undefined ? copyOf(defaultValue!) : decode(alias, source));
   }
   const fetches = outputs === binding.outputs ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];
-  const result = await servable.session.run(feeds, fetches, { cancellation });
+  const result = await servable.session.run(feeds, fetches, { cancellation, feedsMayBeTaken: true });
   const named = new Map<string, Tensor>();
   for (const { alias, name } of outputs) {
     const tensor = result.outputs.get(name);

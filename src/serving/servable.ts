@@ -7,6 +7,11 @@ export interface ServableId {
   readonly version: bigint;
 }
 
+/** As logs and errors write it, in TensorFlow Serving's form: "{name: half_plus_two version: 1}". */
+export function formatServableId({ name, version }: ServableId): string {
+  return `{name: ${name} version: ${version}}`;
+}
+
 /** A version that can answer. */
 export interface Servable {
   readonly id: ServableId;

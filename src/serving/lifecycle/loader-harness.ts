@@ -1,0 +1,302 @@
+// One version's life, from START to END: a state machine around a loader. Whoever owns it decides when it loads and
+// unloads; it sees to attempts, retries and the handles that are still out.
+import { CancellationSource } from "../../cancellation.js";
+import type { Clock, Timer } from "../../clock.js";
+import { cancelled, internal, StatusError, unavailable } from "../../status.js";
+import type { Logger } from "../../telemetry/index.js";
+import type { VersionStatus } from "../model-status.js";
+import { formatServableId, type Servable, type ServableHandle, type ServableId } from "../servable.js";
+import type { VersionSnapshot } from "./aspired-version-policy.js";
+import type { LoadSlots } from "./load-slots.js";
+import type { LoadedServable, Loader } from "./loader.js";
+import { CountedServableHandle, type Lender } from "./servable-handle.js";
+
+export interface RetryOptions {
+  /** Attempts after the first. */
+  readonly maxNumLoadRetries: number;
+  /** The longest wait between two attempts; 0 or less: none. */
+  readonly loadRetryIntervalMicros: number;
+}
+
+/** Told of every attempt to load: for metrics. */
+export interface LoadAttempt {
+  readonly id: ServableId;
+  readonly path: string;
+  readonly seconds: number;
+  /** undefined: it succeeded. */
+  readonly error: StatusError | undefined;
+}
+
+export interface LoaderHarnessOptions extends RetryOptions {
+  readonly id: ServableId;
+  readonly path: string;
+  readonly loader: Loader;
+  readonly slots: LoadSlots;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onLoadAttempt: (attempt: LoadAttempt) => void;
+  /** Called after each change of stage or status. */
+  readonly onChange: (harness: LoaderHarness) => void;
+}
+
+type HarnessState =
+  | { readonly name: "new" }
+  /** An attempt is under way, or waits for its files to be at rest or for a slot. */
+  | { readonly name: "loading"; readonly cancellation: CancellationSource }
+  /** The last attempt failed; the next comes when the timer fires, or when the files have changed. */
+  | { readonly name: "retrying"; readonly timer: Timer; readonly failure: Failure }
+  | { readonly name: "ready"; readonly servable: Servable }
+  /** No new handles; released when the last one is back. */
+  | { readonly name: "unloading"; readonly servable: Servable }
+  /** `failure`: all attempts failed; only a change of files brings it back. */
+  | { readonly name: "ended"; readonly failure: Failure | undefined };
+
+interface Failure {
+  readonly error: StatusError;
+  /** The files' fingerprint when they were tried; undefined when they were never at rest. */
+  readonly files: string | undefined;
+}
+
+const stages = {
+  new: "new",
+  loading: "loading",
+  retrying: "loading",
+  ready: "ready",
+  unloading: "unloading",
+  ended: "ended",
+} as const satisfies Record<HarnessState["name"], VersionSnapshot["stage"]>;
+
+/** The first retry comes after a second, and each waits four times as long as the one before, up to the interval. */
+export function retryDelayMs(failures: number, loadRetryIntervalMicros: number): number {
+  return Math.max(0, Math.min(loadRetryIntervalMicros / 1000, 1000 * 4 ** (failures - 1)));
+}
+
+export class LoaderHarness implements VersionSnapshot, Lender {
+  readonly version: bigint;
+  readonly path: string;
+  /** Set by the owner: whether this version, from this path, is wanted. */
+  aspired = true;
+  readonly #options: LoaderHarnessOptions;
+  #state: HarnessState = { name: "new" };
+  #status: VersionStatus;
+  #withdrawn = false;
+  #handles = 0;
+  #failures = 0;
+  #loadStartedMs = 0;
+  #rechecking = false;
+
+  constructor(options: LoaderHarnessOptions) {
+    this.#options = options;
+    this.version = options.id.version;
+    this.path = options.path;
+    this.#status = {
+      version: options.id.version,
+      state: "START",
+      error: undefined,
+      loaded: undefined,
+      path: options.path,
+    };
+  }
+
+  get status(): VersionStatus {
+    return this.#status;
+  }
+  get stage(): VersionSnapshot["stage"] {
+    return stages[this.#state.name];
+  }
+  /** On its way out for good, even if the version is wanted again. */
+  get ending(): boolean {
+    return this.#withdrawn || this.#state.name === "unloading";
+  }
+  /** Ended without having loaded; kept by the owner so that it is not tried over and over. */
+  get failed(): boolean {
+    return this.#state.name === "ended" && this.#state.failure !== undefined;
+  }
+  get openHandles(): number {
+    return this.#handles;
+  }
+
+  /** Begins to load. Only when new. */
+  load(): void {
+    this.#loadStartedMs = this.#options.clock.now();
+    void this.#attempt();
+  }
+
+  /** No longer wanted before it was ready: ends as soon as the attempt under way has. */
+  withdraw(): void {
+    if (this.#withdrawn) return;
+    const state = this.#state;
+    if (state.name !== "new" && state.name !== "loading" && state.name !== "retrying") return;
+    this.#withdrawn = true;
+    if (state.name === "loading") state.cancellation.cancel(loadingCancelled());
+    else if (state.name === "retrying") {
+      state.timer.cancel();
+      this.#end(state.failure);
+    } else this.#end({ error: loadingCancelled(), files: undefined });
+  }
+
+  /** Tries again, with all attempts anew, when the files of a version that failed are not what they were. */
+  async recheck(): Promise<void> {
+    const state = this.#state;
+    if (state.name !== "retrying" && (state.name !== "ended" || state.failure === undefined)) return;
+    if (this.#rechecking || this.#withdrawn) return;
+    this.#rechecking = true;
+    try {
+      const files = await this.#options.loader.fingerprint();
+      if (this.#state !== state || this.#withdrawn || files === state.failure!.files) return;
+      this.#options.logger.info("files of a version that failed to load have changed; trying again", this.#fields());
+      if (state.name === "retrying") state.timer.cancel();
+      else this.#loadStartedMs = this.#options.clock.now();
+      this.#failures = 0;
+      void this.#attempt();
+    } finally {
+      this.#rechecking = false;
+    }
+  }
+
+  /** Lends the servable. Only when ready, or while those who listen are being told that it will be so no longer. */
+  acquire(): ServableHandle {
+    const { servable } = this.#state as Extract<HarnessState, { readonly servable: Servable }>;
+    this.#handles++;
+    return new CountedServableHandle(servable, this);
+  }
+
+  handleReturned(): void {
+    this.#handles--;
+    if (this.#handles === 0 && this.#state.name === "unloading") void this.#release(this.#state.servable);
+  }
+
+  /** Lends no more, and ends when the last handle is back. Only when ready. */
+  unload(): void {
+    const { servable } = this.#state as Extract<HarnessState, { readonly servable: Servable }>;
+    this.#enter({ name: "unloading", servable }, { state: "UNLOADING" });
+    if (this.#handles === 0) void this.#release(servable);
+  }
+
+  async #release(servable: Servable): Promise<void> {
+    await this.#discard(servable);
+    this.#options.logger.info(`Unloaded servable version ${formatServableId(this.#options.id)}`, this.#fields());
+    this.#enter({ name: "ended", failure: undefined }, { state: "END" });
+  }
+
+  async #attempt(): Promise<void> {
+    const { loader, slots, clock, id } = this.#options;
+    const cancellation = new CancellationSource();
+    const wasTried = this.#status.state === "LOADING";
+    this.#enter({ name: "loading", cancellation }, wasTried ? {} : { state: "START", error: undefined });
+    let files: string | undefined;
+    let startedMs = clock.now();
+    try {
+      files = await loader.filesAtRest(cancellation);
+      const giveBack = await slots.acquire(id.name, cancellation);
+      let loaded: LoadedServable;
+      try {
+        if (!wasTried) this.#enter(this.#state, { state: "LOADING" });
+        startedMs = clock.now();
+        loaded = await loader.load(cancellation);
+      } finally {
+        giveBack();
+      }
+      await this.#accept(loaded, files, cancellation, startedMs);
+    } catch (thrown) {
+      const error = thrown instanceof StatusError ? thrown : this.#defect(thrown);
+      this.#fail({ error, files }, (clock.now() - startedMs) / 1000);
+    }
+  }
+
+  /** What was loaded becomes available, unless it came too late or from files that are not what they were. */
+  async #accept(
+    { servable, batching }: LoadedServable,
+    files: string,
+    cancellation: CancellationSource,
+    startedMs: number,
+  ): Promise<void> {
+    const { loader, clock, id, logger } = this.#options;
+    let refusal: StatusError | undefined;
+    try {
+      if ((await loader.fingerprint()) !== files)
+        refusal = unavailable(`${this.path} changed while it was being loaded`);
+    } catch (error) {
+      refusal = error instanceof StatusError ? error : this.#defect(error);
+    }
+    refusal = cancellation.reason ?? refusal;
+    if (refusal !== undefined) {
+      await this.#discard(servable);
+      throw refusal;
+    }
+    const now = clock.now();
+    this.#report((now - startedMs) / 1000, undefined);
+    const loadSeconds = (now - this.#loadStartedMs) / 1000;
+    const { signatures, description, session } = servable;
+    const { placement } = session;
+    const availableSince = clock.wallTime();
+    logger.info(`Successfully loaded servable version ${formatServableId(id)}`, { ...this.#fields(), loadSeconds });
+    this.#enter(
+      { name: "ready", servable },
+      { state: "AVAILABLE", loaded: { signatures, description, placement, batching, loadSeconds, availableSince } },
+    );
+  }
+
+  #fail(failure: Failure, seconds: number): void {
+    const { id, clock, logger, maxNumLoadRetries, loadRetryIntervalMicros } = this.#options;
+    const { error } = failure;
+    this.#report(seconds, error);
+    this.#failures++;
+    const final = this.#withdrawn || this.#failures > maxNumLoadRetries;
+    const delayMs = retryDelayMs(this.#failures, loadRetryIntervalMicros);
+    logger.warn(`Loading servable ${formatServableId(id)} failed`, {
+      ...this.#fields(),
+      attempt: this.#failures,
+      reason: error.message,
+      ...(final ? {} : { retryInMs: delayMs }),
+    });
+    if (final) this.#end(failure);
+    else {
+      const timer = clock.setTimer(delayMs, () => void this.#attempt());
+      this.#enter({ name: "retrying", timer, failure }, { state: "LOADING", lastFailure: error });
+    }
+  }
+
+  #report(seconds: number, error: StatusError | undefined): void {
+    try {
+      this.#options.onLoadAttempt({ id: this.#options.id, path: this.path, seconds, error });
+    } catch (thrown) {
+      this.#defect(thrown);
+    }
+  }
+
+  #end(failure: Failure): void {
+    this.#enter({ name: "ended", failure }, { state: "END", error: failure.error });
+  }
+
+  async #discard(servable: Servable): Promise<void> {
+    try {
+      await servable.session.release();
+    } catch (error) {
+      this.#defect(error);
+    }
+  }
+
+  /** Loaders and sessions throw StatusErrors; anything else is a fault in this program, and its text is for the log. */
+  #defect(thrown: unknown): StatusError {
+    const stack = thrown instanceof Error ? thrown.stack : String(thrown);
+    this.#options.logger.error("internal error in a model's life", { ...this.#fields(), stack });
+    return internal("internal error while loading; see the server's log");
+  }
+
+  /** The one place where anything changes. `lastFailure` stays only as long as the state that names it. */
+  #enter(state: HarnessState, status: Partial<VersionStatus>): void {
+    this.#state = state;
+    const { lastFailure: _, ...kept } = this.#status;
+    this.#status = Object.keys(status).length === 0 ? this.#status : { ...kept, ...status };
+    this.#options.onChange(this);
+  }
+
+  #fields() {
+    return { model: this.#options.id.name, version: String(this.version), path: this.path };
+  }
+}
+
+function loadingCancelled(): StatusError {
+  return cancelled("Loading of servable cancelled");
+}

@@ -1,0 +1,25 @@
+import type { Cancellation } from "../../cancellation.js";
+import type { VersionStatus } from "../model-status.js";
+import type { Servable } from "../servable.js";
+
+/** What a loader made, and what there is to say of it. */
+export interface LoadedServable {
+  readonly servable: Servable;
+  readonly batching: NonNullable<VersionStatus["loaded"]>["batching"];
+}
+
+/** Makes one version into a servable. A loader is asked again when an attempt fails. */
+export interface Loader {
+  /**
+   * Resolves once nobody writes to the version's files any more.
+   * @returns their fingerprint: two are equal when nothing was changed in between
+   * @throws UNAVAILABLE when they keep changing; the cancellation's reason
+   */
+  filesAtRest(cancellation: Cancellation): Promise<string>;
+  fingerprint(): Promise<string>;
+  /**
+   * One attempt, trial run included: what it returns can answer. Throws a StatusError with the reason. On cancellation it
+   * may stop early or succeed all the same; a servable that is not wanted any more is released by the caller.
+   */
+  load(cancellation: Cancellation): Promise<LoadedServable>;
+}

@@ -1,0 +1,125 @@
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Cancellation } from "../../cancellation.js";
+import type { Clock } from "../../clock.js";
+import type { ModelDescription } from "../../onnx/index.js";
+import {
+  type BatchingOptions,
+  BatchingSession,
+  type ModelRuntime,
+  type Session,
+  type SessionOptions,
+} from "../../runtime/index.js";
+import { invalidArgument, notFound } from "../../status.js";
+import type { Logger } from "../../telemetry/index.js";
+import { bindSignature } from "../bound-signature.js";
+import { fileError } from "../file-error.js";
+import type { ServableId } from "../servable.js";
+import { readSessionOptions, sessionOptionsFileName } from "../session-options.js";
+import { defaultSignatures, readSignatureDefs, signatureDefsFileName, signaturesFromDefs } from "../signature-defs.js";
+import type { LoadedServable, Loader } from "./loader.js";
+import { filesAtRest, lookAtFiles } from "./version-files.js";
+
+export interface OnnxLoaderOptions {
+  readonly runtime: ModelRuntime;
+  readonly clock: Clock;
+  /** How long a version's files must not have changed before they are read. 0: not at all. */
+  readonly fileQuietPeriodMs: number;
+  /** Where the model's files do not say otherwise. */
+  readonly sessionOptions: SessionOptions;
+  /** Run together what waits together, for models where that is proven safe; undefined: never. */
+  readonly batching: Partial<BatchingOptions> | undefined;
+  readonly logger: Logger;
+}
+
+/** Loads one version from its directory: model.onnx, or the only .onnx or .ort file there, and what lies beside it. */
+export class OnnxLoader implements Loader {
+  readonly #id: ServableId;
+  readonly #path: string;
+  readonly #options: OnnxLoaderOptions;
+
+  constructor(id: ServableId, path: string, options: OnnxLoaderOptions) {
+    this.#id = id;
+    this.#path = path;
+    this.#options = options;
+  }
+
+  filesAtRest(cancellation: Cancellation): Promise<string> {
+    return filesAtRest(() => this.#look(), this.#options.fileQuietPeriodMs, this.#options.clock, cancellation);
+  }
+
+  async fingerprint(): Promise<string> {
+    return (await this.#look()).fingerprint;
+  }
+
+  async load(cancellation: Cancellation): Promise<LoadedServable> {
+    const { runtime, sessionOptions } = this.#options;
+    const modelPath = join(this.#path, await findModelFile(this.#path));
+    const options = await readSessionOptions(dirname(this.#path), this.#path, sessionOptions);
+    const defsPath = join(this.#path, signatureDefsFileName);
+    const defs = await readSignatureDefs(defsPath);
+    const { description, session } = await runtime.load(
+      `${this.#id.name}/${this.#id.version}`,
+      modelPath,
+      options,
+      cancellation,
+    );
+    try {
+      const signatures =
+        defs === undefined ? defaultSignatures(description) : signaturesFromDefs(defs, description, defsPath);
+      for (const signature of signatures.values()) bindSignature(signature);
+      const batched = this.#batch(session, description, options);
+      const servable = { id: this.#id, signatures, session: batched, description };
+      return { servable, batching: this.#batchingVerdict(description) };
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+  }
+
+  #batch(session: Session, { batching: verdict }: ModelDescription, { maxQueue }: SessionOptions): Session {
+    const { batching, clock, logger } = this.#options;
+    if (batching === undefined || !verdict.provenSafe) return session;
+    const options = { ...batching, ...(maxQueue !== undefined && { maxQueue }) };
+    return new BatchingSession(this.#id.name, session, options, { clock, logger });
+  }
+
+  #batchingVerdict({ batching: { provenSafe, reason } }: ModelDescription): LoadedServable["batching"] {
+    if (this.#options.batching === undefined) return { enabled: false, reason: "batching is turned off" };
+    return { enabled: provenSafe, reason };
+  }
+
+  #look() {
+    return lookAtFiles(this.#path, [join(dirname(this.#path), sessionOptionsFileName)]);
+  }
+}
+
+/**
+ * The name of the model file in a version's directory.
+ * @throws NOT_FOUND when there is none, INVALID_ARGUMENT when it is not clear which
+ */
+export async function findModelFile(directory: string): Promise<string> {
+  let names: string[];
+  try {
+    if (!(await stat(directory)).isDirectory()) {
+      throw invalidArgument(`${directory} is not a directory; a version is a directory with a model.onnx in it`);
+    }
+    names = (await readdir(directory)).sort();
+  } catch (error) {
+    throw fileError(error);
+  }
+  if (names.includes("model.onnx")) return "model.onnx";
+  const models = names.filter((name) => /\.(onnx|ort)$/.test(name) && !name.startsWith("."));
+  if (models.length === 1) return models[0]!;
+  if (models.length > 1) {
+    throw invalidArgument(`${directory} holds ${models.join(", ")}; one must be named model.onnx, or be the only one`);
+  }
+  if (names.includes("saved_model.pb") || names.includes("saved_model.pbtxt")) {
+    throw invalidArgument(
+      `${directory} holds a TensorFlow SavedModel; onnxd serves ONNX models: convert it with tf2onnx, for example`,
+    );
+  }
+  const others =
+    names.length === 0 ? "it is empty" : `it holds ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`;
+  throw notFound(`${directory} has no model.onnx, nor any .onnx or .ort file; ${others}`);
+}
