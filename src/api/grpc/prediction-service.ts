@@ -1,0 +1,92 @@
+import {
+  GetModelMetadataRequest,
+  GetModelMetadataResponse,
+} from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
+import { getModelMetadata, type ModelRepository, type PredictResult, predict } from "../../serving/index.js";
+import { fromModelSpecMessage, toModelSpecMessage } from "../codecs/model-spec.js";
+import { type DecodedPredictRequest, decodePredictRequest } from "../codecs/predict-request.js";
+import { encodePredictResponse } from "../codecs/predict-response.js";
+import { encodeSignatureDefMap } from "../codecs/signature-def.js";
+import type { Method, UnaryMethod } from "./service-table.js";
+
+export interface PredictionServiceOptions {
+  /** Outputs travel in tensor_content instead of typed fields. Default false, as TensorFlow Serving. */
+  readonly enableSerializationAsTensorContent: boolean;
+  /** Refuse signatures whose method is none of predict, classify, regress. Default false, as TensorFlow Serving. */
+  readonly enableSignatureMethodNameCheck: boolean;
+  /** What one tensor may take beyond what its message carries; see TensorProtoLimits. Default 64 MiB. */
+  readonly maxFillBytes: number;
+}
+
+const service = "tensorflow.serving.PredictionService";
+
+/** tensorflow.serving.PredictionService: Predict and GetModelMetadata. */
+export function predictionService(
+  repository: ModelRepository,
+  given: Partial<PredictionServiceOptions> = {},
+): Method[] {
+  const options: PredictionServiceOptions = {
+    enableSerializationAsTensorContent: false,
+    enableSignatureMethodNameCheck: false,
+    maxFillBytes: 64 * 1024 * 1024,
+    ...given,
+  };
+  return [predictMethod(repository, options), getModelMetadataMethod(repository)];
+}
+
+function predictMethod(
+  repository: ModelRepository,
+  options: PredictionServiceOptions,
+): UnaryMethod<DecodedPredictRequest, PredictResult> {
+  const { enableSerializationAsTensorContent: asContent, enableSignatureMethodNameCheck } = options;
+  const limits = { maxFillBytes: options.maxFillBytes };
+  return {
+    kind: "unary",
+    path: `/${service}/Predict`,
+    decode: (bytes) => decodePredictRequest(bytes, limits),
+    encode: (result) => encodePredictResponse(result, asContent),
+    async handle({ modelSpec, inputs, outputFilter }, { record, cancellation }) {
+      record.api = "Predict";
+      if (modelSpec !== undefined) record.model = modelSpec.name;
+      const result = await predict(
+        repository,
+        {
+          modelSpec,
+          inputs: () => inputs,
+          outputFilter,
+          onResolved(id, signature) {
+            record.version = id.version;
+            record.signature = signature.key;
+          },
+        },
+        cancellation,
+        { enableSignatureMethodNameCheck },
+      );
+      record.queueMs = result.queueMs;
+      record.computeMs = result.computeMs;
+      record.batchSize = result.batchSize;
+      return result;
+    },
+  };
+}
+
+const signatureDefMapTypeUrl = "type.googleapis.com/tensorflow.serving.SignatureDefMap";
+
+function getModelMetadataMethod(
+  repository: ModelRepository,
+): UnaryMethod<GetModelMetadataRequest, GetModelMetadataResponse> {
+  return {
+    kind: "unary",
+    path: `/${service}/GetModelMetadata`,
+    decode: (bytes) => GetModelMetadataRequest.decode(bytes),
+    encode: (response) => GetModelMetadataResponse.encode(response).finish(),
+    handle({ modelSpec: message, metadataField }, { record }) {
+      const modelSpec = fromModelSpecMessage(message);
+      if (modelSpec !== undefined) record.model = modelSpec.name;
+      const { servableId, signatures } = getModelMetadata(repository, { modelSpec, metadataFields: metadataField });
+      record.version = servableId.version;
+      const packed = { typeUrl: signatureDefMapTypeUrl, value: encodeSignatureDefMap(signatures) };
+      return { modelSpec: toModelSpecMessage(servableId), metadata: new Map([["signature_def", packed]]) };
+    },
+  };
+}
