@@ -1,4 +1,15 @@
 export {
+  capturesOf,
+  decodeGraphModel,
+  type EncodeGraphOptions,
+  encodeGraphModel,
+  Graph,
+  type GraphAttribute,
+  type GraphModel,
+  type GraphNode,
+  type GraphValue,
+} from "./graph.js";
+export {
   type AttributeValue,
   encodeModel,
   floats,
@@ -18,3 +29,4 @@ export {
   type Signature,
   type TensorSpec,
 } from "./signature.js";
+export type { ReadExternalData } from "./tensor-data.js";

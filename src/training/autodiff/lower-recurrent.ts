@@ -1,0 +1,203 @@
+// RNN, GRU and LSTM as loops over their steps. The fused operators have no gradient; a Scan has, whatever is in it.
+import { Graph, type GraphAttribute, type GraphNode } from "../../onnx/index.js";
+import { failedPrecondition } from "../../status.js";
+import type { ElementType } from "../../tensor/index.js";
+import { GraphEmitter } from "../graph-emitter.js";
+import { describeNode } from "./gradient-rule.js";
+
+/**
+ * Replaces the recurrent nodes that pass the test by Scans with the same results; others stay as fast as they are.
+ * Throws FAILED_PRECONDITION for variants that have no such form here.
+ */
+export function lowerRecurrent(graph: Graph, wanted: (node: GraphNode) => boolean = () => true): void {
+  const nodes = graph.nodes;
+  graph.nodes = [];
+  const emitter = new GraphEmitter(graph);
+  for (const node of nodes) {
+    const cell = node.domain === "" ? cells[node.opType] : undefined;
+    if (cell === undefined || !wanted(node)) graph.nodes.push(node);
+    else lower(emitter, node, cell);
+  }
+}
+
+/** One step, written into the body: from the input's share [N, gates·H] and the states to the new states, h first. */
+interface Cell {
+  readonly gates: number;
+  readonly states: number;
+  readonly activations: readonly string[];
+  step(body: GraphEmitter, layer: Layer, fromInput: string, states: readonly string[]): readonly string[];
+}
+
+/** One direction of a recurrent node. */
+interface Layer {
+  readonly size: number;
+  /** Rᵀ [H, gates·H], in the graph around the body. */
+  readonly recurrent: string;
+  /** The recurrent bias of the last gate [H], where it must be added within the step. */
+  readonly lateBias: string | undefined;
+  readonly peepholes: readonly string[] | undefined;
+  readonly linearBeforeReset: boolean;
+  readonly activate: (body: GraphEmitter, index: number, value: string) => string;
+}
+
+const cells: Readonly<Record<string, Cell>> = {
+  RNN: {
+    gates: 1,
+    states: 1,
+    activations: ["Tanh"],
+    step: (body, layer, fromInput, [h]) => [
+      layer.activate(body, 0, body.add(fromInput, body.matMul(h!, layer.recurrent))),
+    ],
+  },
+  // Gates z, r, h.
+  GRU: { gates: 3, states: 1, activations: ["Sigmoid", "Tanh"], step: stepGru },
+  // Gates i, o, f, c.
+  LSTM: { gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"], step: stepLstm },
+};
+
+function stepGru(body: GraphEmitter, layer: Layer, fromInput: string, [h]: readonly string[]): readonly string[] {
+  const { size, recurrent, lateBias } = layer;
+  const [inputGates, inputCandidate] = body.split(fromInput, [2 * size, size], 1);
+  const columns = (from: number, to: number) => body.slice(recurrent, [from], [to], [1]);
+  let gates: string;
+  let candidate: string;
+  if (layer.linearBeforeReset) {
+    const [forGates, forCandidate] = body.split(body.matMul(h!, recurrent), [2 * size, size], 1);
+    gates = layer.activate(body, 0, body.add(inputGates!, forGates!));
+    const biased = lateBias === undefined ? forCandidate! : body.add(forCandidate!, lateBias);
+    const [, reset] = body.split(gates, [size, size], 1);
+    candidate = body.mul(reset!, biased);
+  } else {
+    gates = layer.activate(body, 0, body.add(inputGates!, body.matMul(h!, columns(0, 2 * size))));
+    const [, reset] = body.split(gates, [size, size], 1);
+    candidate = body.matMul(body.mul(reset!, h!), columns(2 * size, 3 * size));
+  }
+  const [update] = body.split(gates, [size, size], 1);
+  const proposed = layer.activate(body, 1, body.add(inputCandidate!, candidate));
+  // (1 - z)·h' + z·h
+  return [body.add(proposed, body.mul(update!, body.sub(h!, proposed)))];
+}
+
+function stepLstm(body: GraphEmitter, layer: Layer, fromInput: string, [h, c]: readonly string[]): readonly string[] {
+  const { size, recurrent, peepholes } = layer;
+  const gates = body.add(fromInput, body.matMul(h!, recurrent));
+  const [i, o, f, g] = body.split(gates, [size, size, size, size], 1);
+  const peep = (gate: string, weight: number, cell: string) =>
+    peepholes === undefined ? gate : body.add(gate, body.mul(peepholes[weight]!, cell));
+  const input = layer.activate(body, 0, peep(i!, 0, c!));
+  const forget = layer.activate(body, 0, peep(f!, 2, c!));
+  const cell = body.add(body.mul(forget, c!), body.mul(input, layer.activate(body, 1, g!)));
+  const output = layer.activate(body, 0, peep(o!, 1, cell));
+  return [body.mul(output, layer.activate(body, 2, cell)), cell];
+}
+
+function lower(g: GraphEmitter, node: GraphNode, cell: Cell): void {
+  refuseVariants(node);
+  const direction = (node.attributes.get("direction") as string | undefined) ?? "forward";
+  const reversed = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
+  // By direction: all steps' outputs [T, N, H], then the last states [N, H].
+  const results = reversed.map((backwards, index) => lowerDirection(g, node, cell, backwards, index, reversed.length));
+  for (let output = 0; output <= cell.states; output++) {
+    const name = node.outputs[output] ?? "";
+    if (name === "") continue;
+    const axis = output === 0 ? 1 : 0;
+    const parts = results.map((values) => g.unsqueeze(values[output]!, [axis]));
+    g.graph.node(parts.length === 1 ? "Identity" : "Concat", parts, parts.length === 1 ? {} : { axis }, {
+      outputs: [name],
+    });
+  }
+}
+
+function refuseVariants(node: GraphNode): void {
+  const { attributes, inputs } = node;
+  const refuse = (what: string) => failedPrecondition(`cannot train through ${describeNode(node)}: it has ${what}`);
+  if ((inputs[4] ?? "") !== "") throw refuse("sequence lengths");
+  if (attributes.has("clip")) throw refuse("a clip");
+  if ((attributes.get("input_forget") ?? 0) !== 0) throw refuse("input_forget");
+  if ((attributes.get("layout") ?? 0) !== 0) throw refuse("layout 1");
+}
+
+function lowerDirection(
+  g: GraphEmitter,
+  node: GraphNode,
+  cell: Cell,
+  backwards: boolean,
+  index: number,
+  directions: number,
+): readonly string[] {
+  const [x, w, r, b, , , , p] = node.inputs;
+  const dtype = dtypeOf(g.graph, w!);
+  const size = node.attributes.get("hidden_size") as number;
+  const width = cell.gates * size;
+  const own = (value: string) => g.squeeze(directions === 1 ? value : g.slice(value, [index], [index + 1], [0]), [0]);
+  const linearBeforeReset = (node.attributes.get("linear_before_reset") ?? 0) !== 0;
+
+  let fromInput = g.matMul(x!, g.transpose(own(w!), [1, 0]));
+  let lateBias: string | undefined;
+  if (b !== undefined && b !== "") {
+    const [input, recurrent] = g.split(own(b), [width, width], 0);
+    if (linearBeforeReset) {
+      // The candidate's recurrent bias is under the reset gate.
+      const [early, late] = g.split(recurrent!, [width - size, size], 0);
+      const [inputEarly, inputLate] = g.split(input!, [width - size, size], 0);
+      lateBias = late;
+      fromInput = g.add(fromInput, g.concat([g.add(inputEarly!, early!), inputLate!], 0));
+    } else {
+      fromInput = g.add(fromInput, g.add(input!, recurrent!));
+    }
+  }
+  const layer: Layer = {
+    size,
+    recurrent: g.transpose(own(r!), [1, 0]),
+    lateBias,
+    peepholes: p === undefined || p === "" ? undefined : g.split(own(p), [size, size, size], 0),
+    linearBeforeReset,
+    activate: activations(node, cell, index),
+  };
+  const initial = Array.from({ length: cell.states }, (_, state) => {
+    const given = node.inputs[5 + state] ?? "";
+    return given !== "" ? own(given) : zeroState(g, x!, size, dtype);
+  });
+  const body = stepBody(g.graph, cell, layer, dtype, width);
+  const attributes: Record<string, GraphAttribute> = { body, num_scan_inputs: 1 };
+  if (backwards) Object.assign(attributes, { scan_input_directions: [1], scan_output_directions: [1] });
+  const results = g.ops("Scan", [...initial, fromInput], cell.states + 1, attributes);
+  return [results.at(-1)!, ...results.slice(0, -1)];
+}
+
+function stepBody(outer: Graph, cell: Cell, layer: Layer, dtype: ElementType, width: number): Graph {
+  const graph = new Graph(outer);
+  const body = new GraphEmitter(graph);
+  const states = Array.from({ length: cell.states }, () =>
+    graph.input(graph.fresh("state"), dtype, [undefined, layer.size]),
+  );
+  const fromInput = graph.input(graph.fresh("step"), dtype, [undefined, width]);
+  const next = cell.step(body, layer, fromInput, states);
+  for (const state of next) graph.output(state, dtype, [undefined, layer.size]);
+  graph.output(body.op("Identity", [next[0]!]), dtype, [undefined, layer.size]);
+  return graph;
+}
+
+function zeroState(g: GraphEmitter, x: string, size: number, dtype: ElementType): string {
+  const rows = g.slice(g.op("Shape", [x]), [1], [2], [0]);
+  return g.filled(g.concat([rows, g.ints([size])], 0), 0, dtype);
+}
+
+function activations(node: GraphNode, cell: Cell, direction: number): Layer["activate"] {
+  const given = node.attributes.get("activations") as readonly string[] | undefined;
+  const count = cell.activations.length;
+  const names = given === undefined ? cell.activations : given.slice(direction * count, (direction + 1) * count);
+  const operators = names.map((name) => {
+    const operator = ["Sigmoid", "Tanh", "Relu"].find((known) => known.toLowerCase() === name.toLowerCase());
+    if (operator === undefined) {
+      throw failedPrecondition(`cannot train through ${describeNode(node)}: its activation is ${name}`);
+    }
+    return operator;
+  });
+  return (body, index, value) => body.op(operators[index]!, [value]);
+}
+
+function dtypeOf(graph: Graph, value: string): ElementType {
+  const declared = graph.inputs.find(({ name }) => name === value)?.dtype;
+  return graph.initializers.get(value)?.dtype ?? declared ?? "float32";
+}
