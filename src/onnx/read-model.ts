@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { errorMessage, invalidArgument, notFound } from "../status.js";
+import { discardBytes } from "../tensor/index.js";
 import { decodeModel } from "./decode-model.js";
 import { checkExternalData } from "./external-data.js";
 import { readGraphInterface } from "./graph-interface.js";
@@ -44,7 +45,14 @@ export interface ReadLimits {
  */
 export async function readModel(path: string, limits: ReadLimits = {}): Promise<ReadModel> {
   const file = await readFile(path, limits.maxFileBytes ?? 2 ** 31 - 1);
-  if (path.endsWith(".ort")) return readOrtModel(file);
+  try {
+    return path.endsWith(".ort") ? readOrtModel(file) : await readOnnxModel(file, path);
+  } finally {
+    discardBytes(file);
+  }
+}
+
+async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel> {
   const model = decodeModel(file);
   if (model.graph === undefined) throw invalidArgument("not an ONNX model: the file holds no graph");
   const externalBytes = await checkExternalData(model, path);

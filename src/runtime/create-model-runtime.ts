@@ -8,7 +8,12 @@ import type { LoadedMessage } from "./placement/messages.js";
 import { type FirstHome, PlacedSession } from "./placement/placed-session.js";
 import { decidePlacement } from "./placement/placement-decision.js";
 import "./placement/telemetry-off.js";
-import { type SessionCounters, ThreadPool, type ThreadPoolEnvironment } from "./placement/thread-pool.js";
+import {
+  type RuntimeObserver,
+  type SessionCounters,
+  ThreadPool,
+  type ThreadPoolEnvironment,
+} from "./placement/thread-pool.js";
 import { ModelWorker, type StartThread, startWorkerThread } from "./placement/worker.js";
 import { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
 import type { PlacementInfo } from "./session.js";
@@ -19,7 +24,10 @@ export interface RuntimeEnvironment {
   readonly clock: Clock;
   /** Default: a node:worker_threads Worker. Must run worker-main.ts. */
   readonly startThread?: StartThread;
+  readonly observer?: RuntimeObserver;
 }
+
+export type { RuntimeObserver };
 
 /** A ModelRuntime that can be counted: what metrics show, and what must be nothing at the end. */
 export interface CountedModelRuntime extends ModelRuntime {
@@ -62,16 +70,21 @@ class OnnxModelRuntime implements CountedModelRuntime {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #startThread: StartThread;
+  readonly #observer: RuntimeObserver | undefined;
   readonly #sessions = new Set<PlacedSession>();
   readonly #workers = new Set<ModelWorker>();
   readonly #loads = new Set<Promise<unknown>>();
   #closed: Promise<void> | undefined;
 
-  constructor(options: RuntimeOptions, { logger, clock, startThread = startWorkerThread }: RuntimeEnvironment) {
+  constructor(
+    options: RuntimeOptions,
+    { logger, clock, startThread = startWorkerThread, observer }: RuntimeEnvironment,
+  ) {
     this.#options = options;
     this.#logger = logger;
     this.#clock = clock;
     this.#startThread = startThread;
+    this.#observer = observer;
   }
 
   async load(
@@ -214,6 +227,7 @@ class OnnxModelRuntime implements CountedModelRuntime {
       clock: this.#clock,
       startThread: this.#startThread,
       onWorker: (worker) => this.#watch(worker),
+      observer: this.#observer,
     };
   }
 

@@ -6,6 +6,7 @@ export {
   createModelRuntime,
   type ModelStats,
   type RuntimeEnvironment,
+  type RuntimeObserver,
   type RuntimeStats,
   type ThreadStats,
 } from "./create-model-runtime.js";

@@ -1,3 +1,4 @@
+export { discardBytes } from "./discard-bytes.js";
 export {
   type ElementType,
   type ElementTypeInfo,

@@ -7,7 +7,6 @@ import { warmupFeeds } from "../warm-up.js";
 import type { OpenedModel } from "./messages.js";
 import type { NativeSession } from "./native-session.js";
 import { runFailure } from "./run-failure.js";
-import { inlineThreads } from "./session-threads.js";
 
 /** Weight of the newest run in the average. */
 const averaging = 1 / 8;
@@ -25,7 +24,7 @@ export class InlineSession {
   static async open(name: string, model: OpenedModel, warmupMaxBytes: number, clock: Clock): Promise<InlineSession> {
     // Only now, so that a server whose models are all in pools never loads the library on its serving thread.
     const { createNativeSession } = await import("./native-session.js");
-    const session = createNativeSession(model.source, inlineThreads);
+    const session = createNativeSession(model.source, 1);
     const warmup = warmupFeeds(model.description.inputs, warmupMaxBytes);
     if ("feeds" in warmup) {
       session.run(

@@ -1,12 +1,12 @@
 // The one place that touches onnxruntime-node, and it enters by the side door: the package's native binding instead of
-// its InferenceSession. Three reasons. Its run() adds a setImmediate and several checks to each call, twice the time
-// of a small model. Its Tensor cannot carry float16 where the platform has a Float16Array (Node 24): values come out
-// as something else. And the binding, told which class to make tensors with, needs neither. The version is pinned.
+// its InferenceSession. Its run() puts a setImmediate and a row of checks before each call, as long again as a small
+// model's run, and its Tensor cannot carry float16 where the platform has a Float16Array (Node 24). The binding, told
+// which class to make tensors with, does neither. The package's version is pinned.
 import "./telemetry-off.js";
 import { createRequire } from "node:module";
 import { isMainThread } from "node:worker_threads";
 import type { SessionValueMetadata } from "../../onnx/index.js";
-import { elementCount, elementTypeOfOnnx, type Tensor } from "../../tensor/index.js";
+import { discardBytes, elementCount, elementTypeOfOnnx, type Tensor } from "../../tensor/index.js";
 
 /** What a session is made from. */
 export interface SessionSource {
@@ -15,12 +15,6 @@ export interface SessionSource {
   readonly bytes: Uint8Array | undefined;
   /** Where a model given as bytes finds external data, having no place of its own to look beside. */
   readonly externalDataFolder: string | undefined;
-}
-
-export interface SessionThreads {
-  readonly intraOpThreads: number;
-  /** Whether idle threads of a run wait busily for the next: quick alone, but they take CPU from other sessions. */
-  readonly spinning: boolean;
 }
 
 /** One onnxruntime session on the thread that made it. Everything here blocks that thread. */
@@ -33,16 +27,20 @@ export interface NativeSession {
   release(): void;
 }
 
-/** Throws the runtime's own Error when it refuses the model. */
-export function createNativeSession(source: SessionSource, threads: SessionThreads): NativeSession {
+/**
+ * Throws the runtime's own Error when it refuses the model.
+ * @param intraOpThreads threads that a run may use, this one included; they live as long as the session
+ */
+export function createNativeSession(source: SessionSource, intraOpThreads: number): NativeSession {
   const session = new (loadBinding().InferenceSession)();
-  const options = sessionOptions(source, threads);
+  const options = sessionOptions(source, intraOpThreads);
   if (source.bytes === undefined) {
     session.loadModel(source.path, options);
   } else {
     // The binding wants memory that no other thread can see; it keeps nothing of it.
     const bytes = new Uint8Array(source.bytes);
     session.loadModel(bytes.buffer, 0, bytes.byteLength, options);
+    discardBytes(bytes);
   }
   liveSessions += 1;
   return new BoundSession(session);
@@ -70,7 +68,7 @@ export function loadBinding(): Binding {
 /** Log severity. What goes wrong is thrown and reported by us; a client's bad request must not fill standard error. */
 const fatal = 4;
 
-function sessionOptions({ externalDataFolder }: SessionSource, { intraOpThreads, spinning }: SessionThreads): object {
+function sessionOptions({ externalDataFolder }: SessionSource, intraOpThreads: number): object {
   return {
     intraOpNumThreads: intraOpThreads,
     interOpNumThreads: 1,
@@ -79,7 +77,9 @@ function sessionOptions({ externalDataFolder }: SessionSource, { intraOpThreads,
     logSeverityLevel: fatal,
     extra: {
       session: {
-        intra_op: { allow_spinning: spinning ? "1" : "0" },
+        // Or a session's threads would wait busily after each run, for 20 ms and more: CPU that other sessions and the
+        // serving thread need, and that counts against a container's quota.
+        intra_op: { allow_spinning: "0" },
         ...(externalDataFolder !== undefined && { model_external_initializers_file_folder_path: externalDataFolder }),
       },
     },

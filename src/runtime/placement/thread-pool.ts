@@ -27,12 +27,19 @@ export interface ThreadPoolOptions {
   readonly reason: string;
 }
 
+/** Told of what metrics count. `model` is the name given to load(). */
+export interface RuntimeObserver {
+  droppedBeforeRun(model: string): void;
+  workerRestarted(model: string): void;
+}
+
 export interface ThreadPoolEnvironment {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly startThread: StartThread;
   /** Sees every worker, so that the runtime can count and await them. */
   readonly onWorker: (worker: ModelWorker) => void;
+  readonly observer: RuntimeObserver | undefined;
 }
 
 /** Counted since the session was made. */
@@ -229,6 +236,7 @@ export class ThreadPool implements Session {
 
   #drop(task: PoolTask, reason: StatusError): void {
     this.#counters.droppedBeforeRun += 1;
+    this.#environment.observer?.droppedBeforeRun(this.#options.name);
     task.reject(reason);
   }
 
@@ -285,7 +293,10 @@ export class ThreadPool implements Session {
     const timer = this.#clock.setTimer(delayMs, () => {
       this.#restarts.delete(timer);
       this.#startWorker().then(
-        () => this.#environment.logger.info("a worker thread was replaced", { model: name }),
+        () => {
+          this.#environment.logger.info("a worker thread was replaced", { model: name });
+          this.#environment.observer?.workerRestarted(name);
+        },
         (error: unknown) => this.#restartFailed(error),
       );
     });
