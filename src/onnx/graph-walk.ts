@@ -51,10 +51,11 @@ export function* subgraphsOfNode(node: NodeProto): Generator<GraphProto> {
   }
 }
 
-/** "Reshape_12 (Reshape)", as errors and reasons call a node; many exporters leave nodes without a name. */
+/** "Reshape_12", or "norm1 (LayerNormalization)": what errors and reasons call a node. Many have no name of their own. */
 export function nodeLabel(node: NodeProto): string {
   const name = node.name || node.output.find((output) => output !== "");
-  return name === undefined || name === "" ? node.opType : `${name} (${node.opType})`;
+  if (name === undefined) return node.opType;
+  return name.includes(node.opType) ? name : `${name} (${node.opType})`;
 }
 
 function* tensorsOfGraph(graph: GraphProto): Generator<TensorProto> {

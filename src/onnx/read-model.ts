@@ -2,13 +2,14 @@ import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { errorMessage, invalidArgument, notFound } from "../status.js";
 import { discardBytes } from "../tensor/index.js";
+import { proveBatchAxis } from "./batch-axis/prove-batch-axis.js";
 import { decodeModel } from "./decode-model.js";
 import { checkExternalData } from "./external-data.js";
 import { readGraphInterface } from "./graph-interface.js";
 import { operatorsOfModel } from "./graph-walk.js";
 import type { ModelDescription } from "./model-description.js";
 import { patchModel } from "./patch-model.js";
-import { rewriteModel } from "./rewrite-model.js";
+import { rewriteModel } from "./rewrites/rewrite-model.js";
 
 /** A model file, read. */
 export type ReadModel =
@@ -66,7 +67,7 @@ async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel>
     operatorSets: model.opsetImport.map(({ domain, version }) => ({ domain, version: Number(version) })),
     rewrites: sentences,
     classLabels,
-    batching: { provenSafe: false, reason: "the graph has not been examined" },
+    batching: proveBatchAxis({ graph, operatorSets: patch?.operatorSets ?? model.opsetImport, inputs, outputs }),
     sizeBytes: file.byteLength + (externalBytes ?? 0),
   };
   const operators = new Set(operatorsOfModel(model));

@@ -1,13 +1,13 @@
 // ZipMap turns a matrix of scores into a sequence of maps from class label to score. scikit-learn's converters end their
 // classifiers with one; onnxruntime-node cannot return it. The matrix underneath is served instead, with the labels kept.
-import { type GraphProto, NodeProto, type ValueInfoProto } from "../gen/onnx/onnx.js";
-import { invalidArgument } from "../status.js";
-import { tensorValueInfo } from "./graph-builder.js";
-import { dimensions } from "./graph-interface.js";
+import { type GraphProto, NodeProto, type ValueInfoProto } from "../../gen/onnx/onnx.js";
+import { invalidArgument } from "../../status.js";
+import { tensorValueInfo } from "../graph-builder.js";
+import { dimensions } from "../graph-interface.js";
+import { nodeLabel, nodesOfSubgraphs } from "../graph-walk.js";
+import type { ClassLabels } from "../model-description.js";
+import type { Dimension } from "../signature.js";
 import type { GraphRewrite } from "./graph-rewrite.js";
-import { nodeLabel, nodesOfSubgraphs } from "./graph-walk.js";
-import type { ClassLabels } from "./model-description.js";
-import type { Dimension } from "./signature.js";
 
 export interface ZipMapRewrite extends GraphRewrite {
   /** By the name of the output that was a sequence of maps. */

@@ -1,4 +1,4 @@
-import type { NodeProto, ValueInfoProto } from "../gen/onnx/onnx.js";
+import type { NodeProto, ValueInfoProto } from "../../gen/onnx/onnx.js";
 
 /** What one rewrite changes in the main graph, by index as in ModelPatch, and what it tells the operator. */
 export interface GraphRewrite {

@@ -1,6 +1,6 @@
-import { type GraphProto, type ModelProto, OperatorSetIdProto } from "../gen/onnx/onnx.js";
-import type { ClassLabels } from "./model-description.js";
-import type { ModelPatch } from "./patch-model.js";
+import { type GraphProto, type ModelProto, OperatorSetIdProto } from "../../gen/onnx/onnx.js";
+import type { ClassLabels } from "../model-description.js";
+import type { ModelPatch } from "../patch-model.js";
 import { rewriteZipMaps } from "./zip-map.js";
 
 export interface RewrittenModel {
