@@ -10,6 +10,7 @@ export {
   type NumericData,
 } from "./dtype.js";
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
+export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";
 export {
   byteLength,
   bytesOf,

@@ -1,0 +1,28 @@
+// onnxd/client: see docs/client.md.
+export { Code, StatusError } from "../status.js";
+export type { ElementType, Shape, Tensor } from "../tensor/index.js";
+export type { CallOptions, ClientOptions, TlsOptions } from "./client-options.js";
+export { connect, type Protocol } from "./connect.js";
+export type {
+  Inputs,
+  ModelClient,
+  ModelMetadata,
+  ModelSummary,
+  Prediction,
+  PredictOptions,
+  SignatureDescription,
+  TensorDescription,
+  VersionOptions,
+  VersionStatus,
+} from "./model-client.js";
+export { type NdArray, type Nested, type Scalar, type TensorInput, toNested } from "./ndarray.js";
+export {
+  type InferOptions,
+  OpenInferenceClient,
+  type Parameter,
+  type StreamRequest,
+  type StreamResult,
+} from "./open-inference-client.js";
+export { OpenInferenceRestClient } from "./open-inference-rest-client.js";
+export type { RetryPolicy } from "./retry.js";
+export { type CatalogModel, type CatalogModelVersion, TensorFlowServingClient } from "./tensorflow-serving-client.js";
