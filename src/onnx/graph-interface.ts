@@ -45,6 +45,16 @@ function requireCarried(role: Role, name: string, onnxType: number): ElementType
   throw invalidArgument(`${role} "${name}" has elements ${type}, which onnxruntime-node does not carry`);
 }
 
+/** By name, the shapes of values that the graph declares: inputs, outputs, and what it notes between. */
+export function declaredShapes(graph: GraphProto): Map<string, Dimension[]> {
+  const shapes = new Map<string, Dimension[]>();
+  for (const { name, type } of [...graph.output, ...graph.input, ...graph.valueInfo]) {
+    if (type?.value?.$case !== "tensorType" || type.value.value.shape === undefined) continue;
+    shapes.set(name, dimensions(type.value.value.shape));
+  }
+  return shapes;
+}
+
 /** The shape as the graph declares it. A size of -1, which some exporters write, is an open dimension. */
 export function dimensions(shape: NonNullable<TypeProto_Tensor["shape"]>): Dimension[] {
   return shape.dim.map(({ value }) => {

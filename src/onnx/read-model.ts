@@ -57,7 +57,7 @@ async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel>
   const model = decodeModel(file);
   if (model.graph === undefined) throw invalidArgument("not an ONNX model: the file holds no graph");
   const externalBytes = await checkExternalData(model, path);
-  const { graph, patch, sentences, classLabels } = rewriteModel(model, model.graph);
+  const { graph, operatorSets, patch, sentences, classLabels } = rewriteModel(model, model.graph);
   const { inputs, outputs } = readGraphInterface(graph);
   const description: ModelDescription = {
     inputs,
@@ -67,7 +67,7 @@ async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel>
     operatorSets: model.opsetImport.map(({ domain, version }) => ({ domain, version: Number(version) })),
     rewrites: sentences,
     classLabels,
-    batching: proveBatchAxis({ graph, operatorSets: patch?.operatorSets ?? model.opsetImport, inputs, outputs }),
+    batching: proveBatchAxis({ graph, operatorSets, inputs, outputs }),
     sizeBytes: file.byteLength + (externalBytes ?? 0),
   };
   const operators = new Set(operatorsOfModel(model));

@@ -10,6 +10,7 @@ import { encodeModel, floats, GraphBuilder, type ModelOptions } from "../../src/
 import { patchModel } from "../../src/onnx/patch-model.js";
 import { rewriteModel } from "../../src/onnx/rewrites/rewrite-model.js";
 import type { Tensor } from "../../src/tensor/index.js";
+import { assertTensorClose } from "../support/assert-tensor-close.js";
 import { repositoryRoot } from "../support/repository-root.js";
 import { runModel } from "../support/run-model.js";
 import { floatTensor, int64Tensor, mlpModel, severalInputsModel, zipMapModel } from "../support/test-models.js";
@@ -17,8 +18,8 @@ import { floatTensor, int64Tensor, mlpModel, severalInputsModel, zipMapModel } f
 function prove(bytes: Uint8Array, change: (model: ModelProto) => void = () => {}) {
   const model = decodeModel(bytes);
   change(model);
-  const { graph, patch } = rewriteModel(model, model.graph!);
-  const verdict = proveBatchAxis({ graph, operatorSets: model.opsetImport, ...readGraphInterface(graph) });
+  const { graph, operatorSets, patch } = rewriteModel(model, model.graph!);
+  const verdict = proveBatchAxis({ graph, operatorSets, ...readGraphInterface(graph) });
   return { ...verdict, served: patch === undefined ? bytes : patchModel(bytes, patch), ...readGraphInterface(graph) };
 }
 
@@ -60,15 +61,6 @@ function rowOf({ dtype, shape, data }: Tensor, row: number): Tensor {
   return { dtype, shape: [1, ...shape.slice(1)], data: data.slice(row * width, (row + 1) * width) as Tensor["data"] };
 }
 
-function assertClose(actual: Tensor, expected: Tensor): void {
-  assert.deepEqual([actual.dtype, actual.shape], [expected.dtype, expected.shape]);
-  for (let i = 0; i < expected.data.length; i += 1) {
-    const [a, b] = [actual.data[i], expected.data[i]];
-    if (typeof a !== "number" || typeof b !== "number") assert.equal(a, b);
-    else assert.ok(Math.abs(a - b) <= 1e-5 * Math.max(1, Math.abs(b)), `element ${i}: ${a} instead of ${b}`);
-  }
-}
-
 /** mulberry32: the same rows in every run of the tests. */
 function seededRandom(seed: number): () => number {
   let state = seed;
@@ -90,7 +82,7 @@ async function assertRowsStayApart(bytes: Uint8Array): Promise<void> {
   for (let row = 0; row < rows; row += 1) {
     const own = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, rowOf(tensor, row)]));
     const alone = await runModel(served, own);
-    for (const [name, tensor] of Object.entries(alone)) assertClose(rowOf(together[name]!, row), tensor);
+    for (const [name, tensor] of Object.entries(alone)) assertTensorClose(rowOf(together[name]!, row), tensor);
   }
 }
 

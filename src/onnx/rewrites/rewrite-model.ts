@@ -1,29 +1,44 @@
 import { type GraphProto, type ModelProto, OperatorSetIdProto } from "../../gen/onnx/onnx.js";
 import type { ClassLabels } from "../model-description.js";
 import type { ModelPatch } from "../patch-model.js";
+import { adaptOperators } from "./opset-adapters.js";
 import { rewriteZipMaps } from "./zip-map.js";
 
 export interface RewrittenModel {
   /** As it will run. */
   readonly graph: GraphProto;
+  readonly operatorSets: readonly OperatorSetIdProto[];
   /** undefined when the file stays as it is. */
   readonly patch: ModelPatch | undefined;
+  /** What was changed, a sentence each, for the operator. */
   readonly sentences: readonly string[];
+  /** By the name of an output that was a sequence of maps. */
   readonly classLabels: ReadonlyMap<string, ClassLabels>;
 }
 
 /** Changes what the runtime here cannot serve into what it can, where that can be done exactly. */
 export function rewriteModel(model: ModelProto, graph: GraphProto): RewrittenModel {
-  const rewrite = rewriteZipMaps(graph);
-  const { nodes, outputs, sentences, classLabels } = rewrite;
-  if (nodes.size === 0) return { graph, patch: undefined, sentences, classLabels };
+  const zipMaps = rewriteZipMaps(graph);
+  const adapted = adaptOperators(graph, model.opsetImport);
+  const { outputs, classLabels } = zipMaps;
+  const operatorSets = adapted?.operatorSets ?? model.opsetImport;
+  if (zipMaps.nodes.size === 0 && adapted === undefined) {
+    return { graph, operatorSets, patch: undefined, sentences: [], classLabels };
+  }
+  // One takes nodes of ai.onnx.ml, the other of ONNX's own operators: no node has two replacements.
+  const nodes = new Map([...zipMaps.nodes, ...(adapted?.nodes ?? [])]);
+  const patch = { nodes, outputs, operatorSets: withOnnxOperators(operatorSets) };
   const rewritten: GraphProto = {
     ...graph,
     node: graph.node.flatMap((node, index) => nodes.get(index) ?? [node]),
     output: graph.output.map((output, index) => outputs.get(index) ?? output),
   };
-  const imported = model.opsetImport.some(({ domain }) => domain === "" || domain === "ai.onnx");
-  const added = rewrite.needsOperatorSet && !imported ? [OperatorSetIdProto.create({ version: 15n })] : [];
-  const patch = { nodes, outputs, operatorSets: [...model.opsetImport, ...added] };
-  return { graph: rewritten, patch, sentences, classLabels };
+  const sentences = [...zipMaps.sentences, ...(adapted?.sentences ?? [])];
+  return { graph: rewritten, operatorSets: patch.operatorSets, patch, sentences, classLabels };
+}
+
+/** New nodes are of ONNX's own operators, which a model need not import when all of its nodes are of another domain. */
+function withOnnxOperators(operatorSets: readonly OperatorSetIdProto[]): readonly OperatorSetIdProto[] {
+  if (operatorSets.some(({ domain }) => domain === "" || domain === "ai.onnx")) return operatorSets;
+  return [...operatorSets, OperatorSetIdProto.create({ version: 15n })];
 }

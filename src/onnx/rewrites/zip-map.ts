@@ -3,22 +3,26 @@
 import { type GraphProto, NodeProto, type ValueInfoProto } from "../../gen/onnx/onnx.js";
 import { invalidArgument } from "../../status.js";
 import { tensorValueInfo } from "../graph-builder.js";
-import { dimensions } from "../graph-interface.js";
+import { declaredShapes } from "../graph-interface.js";
 import { nodeLabel, nodesOfSubgraphs } from "../graph-walk.js";
 import type { ClassLabels } from "../model-description.js";
 import type { Dimension } from "../signature.js";
-import type { GraphRewrite } from "./graph-rewrite.js";
 
-export interface ZipMapRewrite extends GraphRewrite {
+export interface RewrittenZipMaps {
+  /** By index in the graph's nodes. */
+  readonly nodes: ReadonlyMap<number, readonly NodeProto[]>;
+  /** By index in the graph's outputs. */
+  readonly outputs: ReadonlyMap<number, ValueInfoProto>;
   /** By the name of the output that was a sequence of maps. */
   readonly classLabels: ReadonlyMap<string, ClassLabels>;
+  readonly sentences: readonly string[];
 }
 
 /**
  * Lets every ZipMap at the end of the graph pass its scores through. Throws INVALID_ARGUMENT naming the node for one
  * whose maps are used within the graph, since nothing else could take their place.
  */
-export function rewriteZipMaps(graph: GraphProto): ZipMapRewrite {
+export function rewriteZipMaps(graph: GraphProto): RewrittenZipMaps {
   const nodes = new Map<number, readonly NodeProto[]>();
   const outputs = new Map<number, ValueInfoProto>();
   const classLabels = new Map<string, ClassLabels>();
@@ -43,7 +47,7 @@ export function rewriteZipMaps(graph: GraphProto): ZipMapRewrite {
       `Output "${output}" is a tensor of scores, a column for each of ${labels.length} classes, instead of ZipMap's sequence of maps.`,
     );
   });
-  return { nodes, outputs, classLabels, sentences, needsOperatorSet: nodes.size > 0 };
+  return { nodes, outputs, classLabels, sentences };
 }
 
 const isZipMap = (node: NodeProto) => node.opType === "ZipMap" && node.domain === "ai.onnx.ml";
@@ -68,19 +72,14 @@ const shapeKeepers = new Set(["Normalizer", "Identity", "Cast"]);
 
 /** Rows by classes; undefined where the scores could as well be one row without a batch axis. */
 function scoresShape(graph: GraphProto, scores: string, classes: number): Dimension[] | undefined {
-  const declared = declaredShape(graph, scores);
+  const shapes = declaredShapes(graph);
+  const declared = shapes.get(scores);
   if (declared !== undefined) return declared.length === 1 ? [classes] : [declared[0], classes];
   const producer = graph.node.find((node) => node.output.includes(scores));
   const [taken = ""] = producer?.input ?? [];
   if (producer === undefined || taken === scores) return undefined;
-  if (classifiers.has(producer.opType)) return [declaredShape(graph, taken)?.[0], classes];
+  if (classifiers.has(producer.opType)) return [shapes.get(taken)?.[0], classes];
   return shapeKeepers.has(producer.opType) ? scoresShape(graph, taken, classes) : undefined;
-}
-
-function declaredShape(graph: GraphProto, value: string): Dimension[] | undefined {
-  const declared = [...graph.valueInfo, ...graph.input, ...graph.output].find(({ name }) => name === value);
-  const type = declared?.type?.value;
-  return type?.$case === "tensorType" && type.value.shape !== undefined ? dimensions(type.value.shape) : undefined;
 }
 
 const refuse = (node: NodeProto, why: string) =>
