@@ -1,0 +1,394 @@
+// One gRPC call on one stream: DATA into messages for the dispatcher as it asks for them, and its answers into frames.
+import { type Code, internal, StatusError } from "../../../../status.js";
+import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../../dispatch.js";
+import type { Metadata, Peer } from "../../service-table.js";
+import { percentEncodeStatusMessage } from "../../status-message.js";
+import { Http2Stream } from "./http2-stream.js";
+import {
+  chooseResponseEncoding,
+  compressMessage,
+  decompressMessage,
+  supportedEncodings,
+} from "./message-compression.js";
+import { MessageReader, messagePrefixBytes } from "./message-reader.js";
+import { largestWindowBytes } from "./protocol.js";
+import type { RequestBudget } from "./request-budget.js";
+import type { RequestHead } from "./request-head.js";
+
+/** What a call needs of its connection. */
+export interface CallHost {
+  readonly peer: Peer;
+  readonly writer: CallWriter;
+  readonly maxReceiveMessageBytes: number;
+  readonly streamWindowBytes: number;
+  readonly compressResponsesFromBytes: number;
+  readonly budget: RequestBudget;
+  /** Allows the client to send this much more on the stream. */
+  grantWindow(stream: Http2Stream, increment: number): void;
+  /** The call was held up by congestion: it is told when that is over. */
+  holdUntilUncongested(stream: Http2Stream): void;
+}
+
+/** The connection's writer, as far as calls are concerned. */
+export interface CallWriter {
+  readonly congested: boolean;
+  canWrite(stream: Http2Stream, dataBytes: number): boolean;
+  writeFields(stream: Http2Stream, fields: readonly string[], endStream: boolean): void;
+  writeMessage(stream: Http2Stream, compressed: boolean, message: Uint8Array): boolean;
+  queueData(stream: Http2Stream, bytes: Uint8Array): void;
+  list(stream: Http2Stream): void;
+}
+
+/** Initial metadata without fields of the handler's. */
+export const plainInitialFields: readonly string[] = [
+  ...[":status", "200", "content-type", "application/grpc", "grpc-accept-encoding", supportedEncodings],
+];
+const okTrailers: readonly string[] = ["grpc-status", "0"];
+/** Worth an entry in the client's header table: they come with every call. */
+export const rememberedFields: ReadonlySet<string> = new Set([
+  "content-type: application/grpc",
+  `grpc-accept-encoding: ${supportedEncodings}`,
+  "grpc-status: 0",
+  "grpc-message",
+  "x-request-id",
+]);
+
+/** Bytes of a stream that wait, at most, before its handler is asked to wait. */
+const highWaterBytes = 64 * 1024;
+/** A message up to this size that has to wait is copied together with its prefix. */
+const joinBytes = 16 * 1024;
+
+export class GrpcCall extends Http2Stream implements TransportCall {
+  readonly path: string;
+  readonly metadata: Metadata;
+  readonly peer: Peer;
+  readonly timeoutMs: number | undefined;
+  readonly #head: RequestHead;
+  readonly #host: CallHost;
+  readonly #reader: MessageReader;
+  #receiver: CallReceiver | undefined;
+  /** The dispatcher asked for the next message, or the end. */
+  #wanted = false;
+  /** A message is being decompressed. */
+  #inflating = false;
+  #delivering = false;
+  /** What came before it was asked for; all of it is in #backlog[#backlogStart, #backlogEnd). */
+  #backlog: Buffer | undefined;
+  #backlogStart = 0;
+  #backlogEnd = 0;
+  /** Leave for a message larger than the window to come; see #grantWindow(). */
+  #reservation: "none" | "waiting" | "granted" = "none";
+  #responding = false;
+  /** Its status was sent, or nobody is there to hear it. */
+  #ended = false;
+  #responseEncoding: "gzip" | "deflate" | undefined;
+  /** What follows a response that is being compressed. */
+  #afterCompression: (() => void)[] | undefined;
+
+  constructor(id: number, head: RequestHead, sendWindow: number, host: CallHost) {
+    super(id, sendWindow, host.streamWindowBytes, head.contentLength);
+    this.path = head.path;
+    this.metadata = head.metadata;
+    this.peer = host.peer;
+    this.timeoutMs = head.timeoutMs;
+    this.#head = head;
+    this.#host = host;
+    this.#reader = new MessageReader(host.maxReceiveMessageBytes);
+  }
+
+  begin(dispatcher: Dispatcher): void {
+    this.#receiver = dispatcher(this);
+    const { refusal } = this.#head;
+    if (refusal !== undefined) this.#receiver.fail(refusal);
+    else this.#deliver();
+  }
+
+  // From the client.
+
+  override data(chunk: Buffer, start: number, end: number): void {
+    if (this.#ended) return;
+    let at = start;
+    if (this.#backlog === undefined) {
+      this.#delivering = true;
+      at = this.#parse(chunk, start, end);
+      this.#delivering = false;
+    }
+    if (at < end && !this.#ended) this.#keep(chunk, at, end);
+    this.#grantWindow();
+  }
+
+  override requestEnded(): void {
+    this.#deliver();
+  }
+
+  override lost(): void {
+    this.#end();
+    this.#receiver?.cancel();
+  }
+
+  override drained(): void {
+    this.#receiver?.drained();
+  }
+
+  override resumed(): void {
+    this.#deliver();
+    this.#grantWindow();
+  }
+
+  override fail(error: StatusError): void {
+    this.#receiver?.fail(error);
+  }
+
+  /** The call's turn to send its large message has come. */
+  reservationGranted(): void {
+    this.#reservation = "granted";
+    this.#grantWindow();
+  }
+
+  // From the dispatcher.
+
+  read(): void {
+    if (this.#ended) return;
+    this.#wanted = true;
+    if (this.#delivering) return;
+    this.#deliver();
+    this.#grantWindow();
+  }
+
+  sendHeaders(fields: readonly HeaderField[]): void {
+    if (!this.#ended) this.#writeInitialFields([...plainInitialFields, ...wireFields(fields)]);
+  }
+
+  sendMessage(message: Uint8Array): boolean {
+    if (this.#ended) return true;
+    if (!this.#responding) this.#writeInitialFields(plainInitialFields);
+    const fromBytes = this.#host.compressResponsesFromBytes;
+    const compressing = this.#responseEncoding !== undefined && message.length >= fromBytes;
+    if (!compressing && this.#afterCompression === undefined) return this.#writeMessage(false, message);
+    this.#inTurn(() => (compressing ? this.#compress(message) : void this.#writeMessage(false, message)));
+    this.waitsForRoom = true;
+    return false;
+  }
+
+  sendStatus(code: Code, message: string, trailers: readonly HeaderField[]): void {
+    if (this.#ended) return;
+    this.#end();
+    const status = code === 0 && trailers.length === 0 ? okTrailers : statusFields(code, message, trailers);
+    this.#inTurn(() => this.#writeTrailers(this.#responding ? status : [...plainInitialFields, ...status]));
+  }
+
+  // Requests.
+
+  /** Hands over what is there and wanted. */
+  #deliver(): void {
+    if (this.#delivering || this.#ended || this.#receiver === undefined) return;
+    this.#delivering = true;
+    if (this.#backlog !== undefined) {
+      this.#backlogStart = this.#parse(this.#backlog, this.#backlogStart, this.#backlogEnd);
+      if (this.#backlogStart === this.#backlogEnd) this.#dropBacklog();
+    }
+    if (this.#mayDeliver() && this.#backlog === undefined && this.state !== "open") this.#deliverEnd(this.#receiver);
+    this.#delivering = false;
+  }
+
+  #deliverEnd(receiver: CallReceiver): void {
+    this.#wanted = false;
+    if (this.#reader.midMessage) receiver.fail(internal("The request ended in the middle of a message"));
+    else receiver.halfClose();
+  }
+
+  #mayDeliver(): boolean {
+    if (!this.#wanted || this.#inflating || this.#ended) return false;
+    if (!this.#host.writer.congested) return true;
+    this.#host.holdUntilUncongested(this);
+    return false;
+  }
+
+  /** Hands over messages while they are wanted. @returns the offset after what was taken */
+  #parse(chunk: Buffer, start: number, end: number): number {
+    const reader = this.#reader;
+    let at = start;
+    while (at < end && this.#mayDeliver()) {
+      try {
+        at = reader.next(chunk, at, end);
+      } catch (thrown) {
+        if (!(thrown instanceof StatusError)) throw thrown;
+        this.#receiver!.fail(thrown);
+        return end;
+      }
+      const { message } = reader;
+      if (message === undefined) break;
+      reader.message = undefined;
+      this.#wanted = false;
+      if (this.#reservation !== "none") this.#release();
+      if (reader.compressed) this.#inflate(message);
+      else this.#receiver!.message(message);
+    }
+    return at;
+  }
+
+  #inflate(message: Uint8Array): void {
+    const { encoding } = this.#head;
+    if (encoding === "identity") {
+      this.#receiver!.fail(internal("Received a compressed message in a call without grpc-encoding"));
+      return;
+    }
+    this.#inflating = true;
+    decompressMessage(message, encoding, this.#host.maxReceiveMessageBytes, (result) => {
+      this.#inflating = false;
+      if (this.#ended) return;
+      if (result instanceof StatusError) {
+        this.#receiver!.fail(result);
+        return;
+      }
+      this.#receiver!.message(result);
+      this.#deliver();
+      this.#grantWindow();
+    });
+  }
+
+  /** Copied closely together: many small pieces must not keep many chunks alive. */
+  #keep(chunk: Buffer, start: number, end: number): void {
+    const kept = this.#backlogEnd - this.#backlogStart;
+    const bytes = kept + end - start;
+    if (this.#backlog === undefined || this.#backlog.length - this.#backlogEnd < end - start) {
+      const room = Math.min(Math.max(bytes * 2, 1024), Math.max(bytes, this.#host.streamWindowBytes));
+      const larger = Buffer.allocUnsafeSlow(room);
+      this.#backlog?.copy(larger, 0, this.#backlogStart, this.#backlogEnd);
+      this.#backlog = larger;
+      this.#backlogStart = 0;
+      this.#backlogEnd = kept;
+    }
+    chunk.copy(this.#backlog, this.#backlogEnd, start, end);
+    this.#backlogEnd += end - start;
+  }
+
+  #dropBacklog(): void {
+    this.#backlog = undefined;
+    this.#backlogStart = 0;
+    this.#backlogEnd = 0;
+  }
+
+  /**
+   * Lets the client send on: a window's worth beyond what was taken; and of a message that is larger than that, all the
+   * rest at once, when it is wanted and the connection's budget has room for it.
+   */
+  #grantWindow(): void {
+    if (this.state !== "open" || this.#ended) return;
+    const reader = this.#reader;
+    const missing = reader.missingBytes;
+    if (this.#reservation === "none" && this.#wanted && missing > this.receiveWindow) {
+      const granted = this.#host.budget.reserve(this, missing + reader.partialBytes);
+      this.#reservation = granted ? "granted" : "waiting";
+    }
+    const reserved = this.#reservation === "granted";
+    const window = this.#host.streamWindowBytes;
+    const unread = this.#backlogEnd - this.#backlogStart;
+    const target = reserved ? window + missing - unread : window - unread - reader.partialBytes;
+    const increment = Math.min(target, largestWindowBytes) - this.receiveWindow;
+    if (increment >= window / 2 || (reserved && increment > 0 && missing > this.receiveWindow)) {
+      this.#host.grantWindow(this, increment);
+    }
+  }
+
+  #release(): void {
+    this.#reservation = "none";
+    this.#host.budget.release(this);
+  }
+
+  // Responses.
+
+  #writeInitialFields(fields: readonly string[]): void {
+    this.#responding = true;
+    let all = fields;
+    if (this.#host.compressResponsesFromBytes > 0) {
+      this.#responseEncoding = chooseResponseEncoding(this.#head.acceptEncoding);
+      if (this.#responseEncoding !== undefined) all = [...fields, "grpc-encoding", this.#responseEncoding];
+    }
+    const { writer } = this.#host;
+    if (writer.canWrite(this, 0)) {
+      writer.writeFields(this, all, false);
+    } else {
+      this.initialFields = all;
+      writer.list(this);
+    }
+  }
+
+  /** @returns whether there is room for more */
+  #writeMessage(compressed: boolean, message: Uint8Array): boolean {
+    const { writer } = this.#host;
+    const bytes = messagePrefixBytes + message.length;
+    if (writer.canWrite(this, bytes) && writer.writeMessage(this, compressed, message)) return true;
+    const joined = message.length <= joinBytes;
+    const prefix = Buffer.allocUnsafe(joined ? bytes : messagePrefixBytes);
+    prefix[0] = compressed ? 1 : 0;
+    prefix.writeUInt32BE(message.length, 1);
+    if (joined) prefix.set(message, messagePrefixBytes);
+    writer.queueData(this, prefix);
+    if (!joined) writer.queueData(this, message);
+    if (this.pendingBytes <= highWaterBytes) return true;
+    this.waitsForRoom = true;
+    return false;
+  }
+
+  #writeTrailers(fields: readonly string[]): void {
+    if (this.state === "closed") return;
+    const { writer } = this.#host;
+    if (writer.canWrite(this, 0)) {
+      writer.writeFields(this, fields, true);
+    } else {
+      this.trailers = fields;
+      writer.list(this);
+    }
+  }
+
+  /** After the responses that are being compressed. */
+  #inTurn(step: () => void): void {
+    if (this.#afterCompression === undefined) step();
+    else this.#afterCompression.push(step);
+  }
+
+  #compress(message: Uint8Array): void {
+    const after: (() => void)[] = [];
+    this.#afterCompression = after;
+    compressMessage(message, this.#responseEncoding!, (compressed) => {
+      this.#afterCompression = undefined;
+      if (this.state === "closed") return;
+      this.#writeMessage(compressed !== undefined, compressed ?? message);
+      while (after.length > 0) {
+        // One of these may begin to compress: the others are then after it.
+        if (this.#afterCompression !== undefined) {
+          (this.#afterCompression as (() => void)[]).push(...after);
+          return;
+        }
+        after.shift()!();
+      }
+      if (!this.#ended && this.pendingBytes === 0) {
+        this.waitsForRoom = false;
+        this.#receiver!.drained();
+      }
+    });
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#dropBacklog();
+    if (this.#reservation !== "none") this.#release();
+  }
+}
+
+function statusFields(code: Code, message: string, trailers: readonly HeaderField[]): string[] {
+  const fields = ["grpc-status", String(code)];
+  if (message !== "") fields.push("grpc-message", percentEncodeStatusMessage(message));
+  for (const [key, value] of trailers) fields.push(key, wireValue(value));
+  return fields;
+}
+
+function wireFields(fields: readonly HeaderField[]): string[] {
+  return fields.flatMap(([key, value]) => [key, wireValue(value)]);
+}
+
+function wireValue(value: string | Uint8Array): string {
+  if (typeof value === "string") return value;
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64").replace(/=+$/, "");
+}

@@ -1,0 +1,141 @@
+import type { SecureContextOptions } from "node:tls";
+import { requireInteger } from "../../../../options.js";
+import { type GrpcTransportOptions, validateGrpcTransportOptions } from "../transport-options.js";
+import { defaultFrameBytes, defaultWindowBytes, largestFrameBytes, largestWindowBytes } from "./protocol.js";
+
+/** What our own transport can be told beside what every transport can. Each bound is there because somebody lacked it. */
+export interface Http2Limits {
+  // Connections
+  /** Open at a time; more are closed at once. Default 10 000. */
+  readonly maxConnections: number;
+  /** From accepting a connection to its first SETTINGS, TLS included; and for any frame or header block, once begun. Default 10 s. */
+  readonly handshakeTimeoutMs: number;
+  /** A connection without calls is asked to close after this long. Default 0: never. */
+  readonly maxConnectionIdleMs: number;
+  /** A connection on which nothing came for this long is asked for a sign of life. Default 2 h. */
+  readonly keepaliveTimeMs: number;
+  /** How long that sign may take; then the connection counts as lost. Default 20 s. */
+  readonly keepaliveTimeoutMs: number;
+
+  // Requests
+  /** Largest frame that we accept. Default 16 KiB. */
+  readonly maxFrameBytes: number;
+  /** What a call may send unasked; a message that is larger is given the rest when it is its turn. Default 256 KiB. */
+  readonly streamWindowBytes: number;
+  /** What a connection may send before we have taken it from the socket. Default 16 MiB. */
+  readonly connectionWindowBytes: number;
+  /** Messages larger than a stream's window that a connection may be sending at a time, summed up; more wait their turn. Default 256 MiB. */
+  readonly maxBufferedRequestBytes: number;
+  /** A request's header list, as RFC 9113 counts it, and its header block. Default 64 KiB. */
+  readonly maxHeaderListBytes: number;
+  /** CONTINUATION frames of a header block. Default 16. */
+  readonly maxContinuationFrames: number;
+
+  // Responses
+  /** Responses of a connection that wait for its client; above it, its calls get no further requests. Default 64 MiB. */
+  readonly maxBufferedResponseBytes: number;
+  /** How long a client may take nothing: of an ended call's response, of all its responses when they are too many, or from its socket. Default 60 s. */
+  readonly responseStallTimeoutMs: number;
+  /** Compress responses of at least this size, as the client accepts. Default 0: none. */
+  readonly compressResponsesFromBytes: number;
+
+  // Behaviour
+  /** Calls a client may reset within abuseWindowMs, unless most of its calls end well. Default 1000. */
+  readonly maxResets: number;
+  /** Frames without use for any call (PING, SETTINGS, PRIORITY, empty DATA …) within abuseWindowMs. Default 10 000. */
+  readonly maxIdleFrames: number;
+  /** Answers to PING and SETTINGS, and resets, that wait for the client to read them. Default 1000. */
+  readonly maxUnsentControlFrames: number;
+  /** Default 10 s. */
+  readonly abuseWindowMs: number;
+}
+
+/** Certificates and keys, as PEM; client certificates are checked against `ca`. */
+export interface TlsOptions extends Pick<SecureContextOptions, "key" | "cert" | "ca" | "passphrase"> {
+  /** Refuse clients without a certificate that `ca` signed. Default false. */
+  readonly requireClientCertificate?: boolean;
+}
+
+export interface Http2Options extends GrpcTransportOptions, Http2Limits {
+  /** Speak TLS. Default undefined: plain text. */
+  readonly tls: TlsOptions | undefined;
+}
+
+const defaults: Http2Limits = {
+  maxConnections: 10_000,
+  handshakeTimeoutMs: 10_000,
+  maxConnectionIdleMs: 0,
+  keepaliveTimeMs: 7_200_000,
+  keepaliveTimeoutMs: 20_000,
+  maxFrameBytes: defaultFrameBytes,
+  streamWindowBytes: 256 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  maxBufferedRequestBytes: 256 * 1024 * 1024,
+  maxHeaderListBytes: 64 * 1024,
+  maxContinuationFrames: 16,
+  maxBufferedResponseBytes: 64 * 1024 * 1024,
+  responseStallTimeoutMs: 60_000,
+  compressResponsesFromBytes: 0,
+  maxResets: 1000,
+  maxIdleFrames: 10_000,
+  maxUnsentControlFrames: 1000,
+  abuseWindowMs: 10_000,
+};
+
+const mostBytes = 2 ** 40;
+const longestMs = 1_000_000_000;
+const bounds: { readonly [Name in keyof Http2Limits]: { readonly min: number; readonly max: number } } = {
+  maxConnections: { min: 1, max: 10_000_000 },
+  handshakeTimeoutMs: { min: 1, max: longestMs },
+  maxConnectionIdleMs: { min: 0, max: longestMs },
+  keepaliveTimeMs: { min: 1, max: 2 ** 31 - 1 },
+  keepaliveTimeoutMs: { min: 1, max: 2 ** 31 - 1 },
+  maxFrameBytes: { min: defaultFrameBytes, max: largestFrameBytes },
+  // Less than what clients may send before they have seen our settings could not be held against them.
+  streamWindowBytes: { min: defaultWindowBytes, max: largestWindowBytes },
+  connectionWindowBytes: { min: defaultWindowBytes, max: largestWindowBytes },
+  maxBufferedRequestBytes: { min: 0, max: mostBytes },
+  maxHeaderListBytes: { min: 1024, max: 16 * 1024 * 1024 },
+  maxContinuationFrames: { min: 0, max: 100_000 },
+  maxBufferedResponseBytes: { min: 1, max: mostBytes },
+  responseStallTimeoutMs: { min: 1, max: longestMs },
+  compressResponsesFromBytes: { min: 0, max: mostBytes },
+  maxResets: { min: 1, max: 1_000_000_000 },
+  maxIdleFrames: { min: 1, max: 1_000_000_000 },
+  maxUnsentControlFrames: { min: 1, max: 1_000_000 },
+  abuseWindowMs: { min: 1, max: longestMs },
+};
+
+/** gRPC's names for ours. Those that we do not know do no harm. */
+const channelArguments = new Map<string, keyof (GrpcTransportOptions & Http2Limits)>([
+  ["grpc.max_receive_message_length", "maxReceiveMessageBytes"],
+  ["grpc.max_concurrent_streams", "maxConcurrentStreams"],
+  ["grpc.max_connection_age_ms", "maxConnectionAgeMs"],
+  ["grpc.max_connection_age_grace_ms", "maxConnectionAgeGraceMs"],
+  ["grpc.max_connection_idle_ms", "maxConnectionIdleMs"],
+  ["grpc.keepalive_time_ms", "keepaliveTimeMs"],
+  ["grpc.keepalive_timeout_ms", "keepaliveTimeoutMs"],
+  ["grpc.max_metadata_size", "maxHeaderListBytes"],
+  ["grpc.http2.max_frame_size", "maxFrameBytes"],
+]);
+
+export function validateHttp2Options(
+  given: Partial<Omit<Http2Options, "tls">> & { readonly tls?: TlsOptions | undefined },
+): Http2Options {
+  const named: Record<string, number> = {};
+  for (const [argument, value] of given.channelArguments ?? []) {
+    const name = channelArguments.get(argument);
+    if (name !== undefined) named[name] = unlimited(name, Number(value));
+  }
+  const limits: Http2Limits = { ...defaults, ...given, ...named };
+  for (const name of Object.keys(bounds) as (keyof Http2Limits)[]) requireInteger(name, limits[name], bounds[name]);
+  return Object.freeze({ ...limits, ...validateGrpcTransportOptions({ ...given, ...named }), tls: given.tls });
+}
+
+/** gRPC says "no limit" with -1 or the largest int. */
+function unlimited(name: keyof (GrpcTransportOptions & Http2Limits), value: number): number {
+  const largestInt = 2 ** 31 - 1;
+  if (value === -1 && (name === "maxReceiveMessageBytes" || name === "maxConcurrentStreams")) return largestInt;
+  const untimed = name === "maxConnectionAgeMs" || name === "maxConnectionAgeGraceMs" || name === "maxConnectionIdleMs";
+  return untimed && value === largestInt ? 0 : value;
+}

@@ -1,0 +1,114 @@
+// gRPC's framing: a byte that says whether a message is compressed, its length in four bytes, the message. It knows nothing
+// of DATA frames: a message may begin and end anywhere in them.
+import { internal, resourceExhausted } from "../../../../status.js";
+import { receiveLimitHint } from "../transport-options.js";
+
+export const messagePrefixBytes = 5;
+/** A message that comes in pieces begins with this much room, at most; the room then grows with what has really come. */
+const firstRoomBytes = 64 * 1024;
+const growthFactor = 4;
+
+export class MessageReader {
+  readonly #maxMessageBytes: number;
+  /** The message that next() completed; the caller takes it out before it goes on. */
+  message: Uint8Array | undefined;
+  /** Of the message that was completed, or has begun. */
+  compressed = false;
+  /** Of the message that has begun; 0 while its length is not known. */
+  #messageBytes = 0;
+  #receivedBytes = 0;
+  #prefixBytes = 0;
+  #room: Buffer | undefined;
+
+  constructor(maxMessageBytes: number) {
+    this.#maxMessageBytes = maxMessageBytes;
+  }
+
+  /** A message has begun and is not complete. */
+  get midMessage(): boolean {
+    return this.#prefixBytes > 0;
+  }
+
+  /** What has come of the message that has begun. */
+  get partialBytes(): number {
+    return this.#prefixBytes + this.#receivedBytes;
+  }
+
+  /** What is still to come of the message that has begun, as far as is known. */
+  get missingBytes(): number {
+    return this.#prefixBytes === messagePrefixBytes ? this.#messageBytes - this.#receivedBytes : 0;
+  }
+
+  /**
+   * Takes bytes from chunk[at, end) up to the end of a message. The message is a view of the chunk when all of it lies there,
+   * else a copy.
+   * @returns the offset after what was taken
+   * @throws StatusError when the message is too large or its prefix is wrong; the reader is of no use after that
+   */
+  next(chunk: Buffer, at: number, end: number): number {
+    let from = at;
+    if (this.#prefixBytes === 0 && end - from >= messagePrefixBytes) {
+      this.#begin(chunk[from]!, chunk.readUInt32BE(from + 1));
+      from += messagePrefixBytes;
+      const messageEnd = from + this.#messageBytes;
+      if (messageEnd <= end) {
+        this.#complete(chunk.subarray(from, messageEnd));
+        return messageEnd;
+      }
+      this.#prefixBytes = messagePrefixBytes;
+    }
+    while (this.#prefixBytes < messagePrefixBytes) {
+      if (from === end) return from;
+      this.#prefixByte(chunk[from++]!);
+    }
+    const take = Math.min(this.#messageBytes - this.#receivedBytes, end - from);
+    const room = this.#roomFor(this.#receivedBytes + take);
+    chunk.copy(room, this.#receivedBytes, from, from + take);
+    this.#receivedBytes += take;
+    if (this.#receivedBytes === this.#messageBytes) this.#complete(room.subarray(0, this.#messageBytes));
+    return from + take;
+  }
+
+  #prefixByte(byte: number): void {
+    const position = this.#prefixBytes++;
+    if (position === 0) this.compressed = byte !== 0;
+    if (position === 0 && byte > 1) throw wrongFlag(byte);
+    if (position > 0) this.#messageBytes = this.#messageBytes * 256 + byte;
+    if (this.#prefixBytes === messagePrefixBytes) this.#begin(this.compressed ? 1 : 0, this.#messageBytes);
+  }
+
+  #begin(flag: number, messageBytes: number): void {
+    if (flag > 1) throw wrongFlag(flag);
+    if (messageBytes > this.#maxMessageBytes) {
+      throw resourceExhausted(
+        `Received message larger than max (${messageBytes} vs ${this.#maxMessageBytes}); ${receiveLimitHint}`,
+      );
+    }
+    this.compressed = flag === 1;
+    this.#messageBytes = messageBytes;
+  }
+
+  #complete(message: Uint8Array): void {
+    this.message = message;
+    this.#messageBytes = 0;
+    this.#receivedBytes = 0;
+    this.#prefixBytes = 0;
+    this.#room = undefined;
+  }
+
+  /** A length is only a claim: room is made for what has come, and some more, so that claims cost nothing. */
+  #roomFor(bytes: number): Buffer {
+    const room = this.#room;
+    if (room !== undefined && room.length >= bytes) return room;
+    const wanted = Math.max(bytes, room === undefined ? firstRoomBytes : room.length * growthFactor);
+    // Never from Node's pool: a view of it would keep other calls' bytes alive.
+    const larger = Buffer.allocUnsafeSlow(Math.min(wanted, this.#messageBytes));
+    room?.copy(larger, 0, 0, this.#receivedBytes);
+    this.#room = larger;
+    return larger;
+  }
+}
+
+function wrongFlag(flag: number): Error {
+  return internal(`Received message with a compressed flag of ${flag}; it must be 0 or 1`);
+}
