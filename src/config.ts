@@ -35,12 +35,18 @@ const bool = (standing: Standing, value: boolean, doc: string): Flag<boolean> =>
   default: value,
   doc,
 });
-const text = (standing: Standing, value: string, doc: string, oneOf?: readonly string[]): Flag<string> => ({
+const text = (standing: Standing, value: string, doc: string): Flag<string> => ({
   type: "string",
   standing,
   default: value,
   doc,
-  ...(oneOf !== undefined && { oneOf }),
+});
+const choice = <const T extends string>(standing: Standing, value: T, doc: string, oneOf: readonly T[]): Flag<T> => ({
+  type: "string",
+  standing,
+  default: value,
+  doc,
+  oneOf,
 });
 const ignored = (type: Flag<unknown>["type"], doc: string): Flag<unknown> => ({
   type,
@@ -101,7 +107,21 @@ export const flags = {
     "Start as TensorFlow Serving does: open the ports once every model has settled, and exit when one has failed.",
   ),
 
+  startup_wait_ms: int(
+    "own",
+    30_000,
+    "The ports open once every model has been tried, but no later than this; strict_startup waits for ever.",
+    0,
+    3_600_000,
+  ),
+
   // Runs
+  batching: choice(
+    "own",
+    "auto",
+    "auto: calls that wait together run together where a model's rows are proven independent; off: never.",
+    ["auto", "off"],
+  ),
   session_pool_size: int("own", 0, "Worker threads of a model, a session each; 0: from the CPUs there are.", 0, 256),
   tensorflow_intra_op_parallelism: int("compatible", 0, "Threads of one run; 0: the CPUs shared out.", 0, 1024),
   max_queued_calls: int("own", 1024, "Calls of a model that may wait; more are refused.", 1, 1_000_000),
@@ -122,8 +142,8 @@ export const flags = {
     3_600_000,
   ),
   shutdown_timeout_ms: int("own", 30_000, "After that: how long calls in flight may take to end.", 0, 3_600_000),
-  log_level: text("own", "info", "Least severe lines that are written.", ["debug", "info", "warn", "error"]),
-  log_format: text("own", "json", "JSON lines, or text for people.", ["json", "text"]),
+  log_level: choice("own", "info", "Least severe lines that are written.", ["debug", "info", "warn", "error"]),
+  log_format: choice("own", "json", "JSON lines, or text for people.", ["json", "text"]),
   access_log: bool("own", true, "Write one line for each call."),
 
   // Accepted for TensorFlow Serving's sake

@@ -148,9 +148,11 @@ export class WireReader {
       case WireType.fixed64:
         this.#advance(8);
         return;
-      case WireType.bytes:
-        this.pos += this.length();
+      case WireType.bytes: {
+        const length = this.length();
+        this.pos += length;
         return;
+      }
       case WireType.startGroup:
         this.#skipGroup(tag >>> 3);
         return;

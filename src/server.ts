@@ -1,0 +1,295 @@
+// The composition root: every room is built here, bottom-up, and closed here, top-down.
+
+import { exampleRequests } from "./api/example-requests.js";
+import { catalogService } from "./api/grpc/catalog-service.js";
+import { createDispatcher } from "./api/grpc/dispatch.js";
+import { healthService } from "./api/grpc/health.js";
+import { type CallObserver, standardInterceptors } from "./api/grpc/interceptors.js";
+import { modelService } from "./api/grpc/model-service.js";
+import { predictionService } from "./api/grpc/prediction-service.js";
+import { reflectionService } from "./api/grpc/reflection.js";
+import type { GrpcTransport, Method, ServiceTable } from "./api/grpc/service-table.js";
+import { ServingSwitch } from "./api/grpc/serving-switch.js";
+import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
+import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-options.js";
+import { neverCancelled } from "./cancellation.js";
+import { type Clock, systemClock } from "./clock.js";
+import type { Options } from "./config.js";
+import { descriptorSetBase64 } from "./gen/descriptor-set.js";
+import { defaultSignatureKey } from "./onnx/index.js";
+import { type CountedModelRuntime, createModelRuntime } from "./runtime/index.js";
+import {
+  createModelRepository,
+  type FileSystemModelRepository,
+  ModelConfigFilePoller,
+  type ModelServerConfig,
+  readModelConfigFile,
+  singleModelConfig,
+  startupError,
+} from "./serving/index.js";
+import { Code, invalidArgument } from "./status.js";
+import { type CallRecord, createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
+
+export interface StartContext {
+  /** Of this package, for the metrics. */
+  readonly version?: string;
+  /** Logged at start: what the command line had to say. */
+  readonly notes?: readonly string[];
+  /** For tests: the system chooses both ports. */
+  readonly anyPort?: boolean;
+  readonly clock?: Clock;
+}
+
+/**
+ * Starts a server from validated options: models first, then the doors. Rejects when a door cannot be opened, when there
+ * is no model source, and, under strict_startup, when a model has failed.
+ */
+export async function startServer(options: Options, context: StartContext = {}): Promise<Server> {
+  const server = new Server(options, context);
+  try {
+    await server.start();
+    return server;
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+export class Server {
+  readonly logger: RootLogger;
+  readonly repository: FileSystemModelRepository;
+  readonly runtime: CountedModelRuntime;
+  readonly metrics: Metrics;
+  readonly #options: Options;
+  readonly #context: StartContext;
+  readonly #clock: Clock;
+  readonly #servingSwitch = new ServingSwitch();
+  readonly #lag = new EventLoopMonitor();
+  readonly #grpc: GrpcTransport;
+  #configPoller: ModelConfigFilePoller | undefined;
+  #grpcPort: number | undefined;
+  #restPort: number | undefined;
+  #started = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: Options, context: StartContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#clock = context.clock ?? systemClock;
+    this.logger = createLogger({ level: options.log_level, format: options.log_format, clock: this.#clock });
+    const build = { version: context.version ?? "", node: process.version };
+    this.metrics = new Metrics({ build });
+    this.runtime = createModelRuntime(
+      { inlineThresholdMicros: options.inline_threshold_micros },
+      { logger: this.logger, clock: this.#clock },
+    );
+    this.repository = createModelRepository(
+      {
+        fileSystemPollWaitSeconds: options.file_system_poll_wait_seconds,
+        numLoadThreads: options.num_load_threads,
+        maxNumLoadRetries: options.max_num_load_retries,
+        loadRetryIntervalMicros: options.load_retry_interval_micros,
+        allowVersionLabelsForUnavailableModels: options.allow_version_labels_for_unavailable_models,
+        batching: options.batching === "auto" ? { maxQueue: options.max_queued_calls } : undefined,
+        sessionOptions: {
+          maxQueue: options.max_queued_calls,
+          ...(options.session_pool_size > 0 && { poolSize: options.session_pool_size }),
+          ...(options.tensorflow_intra_op_parallelism > 0 && {
+            intraOpThreads: options.tensorflow_intra_op_parallelism,
+          }),
+        },
+      },
+      {
+        runtime: this.runtime,
+        logger: this.logger,
+        clock: this.#clock,
+        onLoadAttempt: ({ id, path, seconds, error }) =>
+          this.metrics.observeLoad({
+            model: id.name,
+            version: id.version,
+            path,
+            code: error?.code ?? Code.OK,
+            seconds,
+          }),
+      },
+    );
+    this.#wireMetrics();
+    const observe = (record: CallRecord, code: Code, durationMs: number) => this.#observe(record, code, durationMs);
+    this.#grpc = this.#makeGrpc(observe);
+  }
+
+  /** undefined: that door is shut. */
+  get grpcPort(): number | undefined {
+    return this.#grpcPort;
+  }
+  get restPort(): number | undefined {
+    return this.#restPort;
+  }
+
+  async start(): Promise<void> {
+    const { logger } = this;
+    for (const note of this.#context.notes ?? []) logger.warn(note);
+    this.repository.start(await this.#firstConfig());
+    await this.#whenModelsAreTried();
+    await this.#openDoors();
+    this.#started = true;
+    const { model_config_file: path, model_config_file_poll_wait_seconds: pollWaitSeconds } = this.#options;
+    if (path !== "") {
+      const apply = (config: ModelServerConfig) => this.repository.applyConfig(config);
+      this.#configPoller = new ModelConfigFilePoller({ path, pollWaitSeconds, apply, logger, clock: this.#clock });
+      this.#configPoller.start();
+    }
+  }
+
+  /** Looks for new versions now instead of at the next poll. */
+  pollNow(): Promise<void> {
+    return this.repository.poll();
+  }
+
+  /**
+   * Says NOT_SERVING, goes on serving for drain_delay_ms, lets calls in flight finish for shutdown_timeout_ms, cuts what
+   * is left, releases all models and flushes the log. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { drain_delay_ms: drainDelayMs, shutdown_timeout_ms: shutdownTimeoutMs } = this.#options;
+    this.#servingSwitch.drain();
+    if (this.#started && drainDelayMs > 0) await this.#delay(drainDelayMs);
+    this.#servingSwitch.close();
+    await Promise.all([this.#grpc.close(shutdownTimeoutMs), this.#configPoller?.close()]);
+    await this.repository.close();
+    await this.runtime.close();
+    this.#lag.close();
+    this.logger.info("closed");
+    await this.logger.flush();
+  }
+
+  /** What a person reads at start: what is served where, and two lines to paste. */
+  welcome(): string[] {
+    const lines: string[] = [];
+    const models = this.repository.listModels();
+    for (const { name, versions, sourceError } of models) {
+      const available = versions.filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
+      const failed = versions.find(({ error }) => error !== undefined)?.error?.message ?? sourceError;
+      lines.push(
+        available.length > 0
+          ? `  ${name}: version ${available.join(", ")}`
+          : `  ${name}: not served${failed === "" ? " yet" : `: ${failed}`}`,
+      );
+    }
+    lines.unshift(models.length === 0 ? "No models are configured." : "Models:");
+    const doors = {
+      grpcTarget: `localhost:${this.#grpcPort}`,
+      restUrl: `http://localhost:${this.#restPort}`,
+    };
+    for (const { name, defaultVersion, versions } of models) {
+      const loaded = versions.find(({ version }) => version === defaultVersion)?.loaded;
+      const signature = loaded?.signatures.get(defaultSignatureKey);
+      const example = signature === undefined ? undefined : exampleRequests(name, signature, doors);
+      if (example === undefined) continue;
+      if (this.#grpcPort !== undefined) lines.push("", example.grpcurl);
+      if (this.#restPort !== undefined) lines.push("", example.curl);
+      break;
+    }
+    return lines;
+  }
+
+  async #firstConfig(): Promise<ModelServerConfig> {
+    const { model_config_file: path, model_name: name, model_base_path: basePath } = this.#options;
+    if (path !== "") return await readModelConfigFile(path);
+    if (basePath !== "") return singleModelConfig(name, basePath);
+    throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
+  }
+
+  /** One bad model holds nobody back, unless TensorFlow Serving's way was asked for. */
+  async #whenModelsAreTried(): Promise<void> {
+    if (this.#options.strict_startup) {
+      const failed = await this.repository.firstSettled(neverCancelled);
+      if (failed.length > 0) throw startupError(failed);
+      return;
+    }
+    const patience = this.#clock.now() + this.#options.startup_wait_ms;
+    while (!this.repository.settled() && this.#clock.now() < patience) await this.#delay(20);
+    for (const { name, sourceError } of this.repository.listModels()) {
+      if (sourceError !== "") this.logger.error("a model cannot be served", { model: name, reason: sourceError });
+    }
+  }
+
+  #wireMetrics(): void {
+    const { metrics, repository } = this;
+    repository.onStateChange((name, { version, state }) => metrics.setVersionState(name, version, state));
+    metrics.readDroppedLines(() => this.logger.droppedLines());
+    metrics.readEventLoopLag(() => this.#lag.read());
+  }
+
+  async #openDoors(): Promise<void> {
+    const { bind_address: host, port, grpc_socket_path: socketPath } = this.#options;
+    const any = this.#context.anyPort === true;
+    if (port !== 0) {
+      this.#grpcPort = await this.#grpc.listenTcp(host, any ? 0 : port);
+      this.logger.info(`Running gRPC ModelServer at ${host}:${this.#grpcPort} ...`);
+    }
+    if (socketPath !== "") {
+      await this.#grpc.listenUnix(socketPath);
+      this.logger.info(`Running gRPC ModelServer at UNIX socket ${socketPath} ...`);
+    }
+  }
+
+  #makeGrpc(observe: CallObserver): GrpcTransport {
+    const options = this.#options;
+    const methods: Method[] = [
+      ...predictionService(this.repository, {
+        enableSerializationAsTensorContent: options.enable_serialization_as_tensor_content,
+        enableSignatureMethodNameCheck: options.enable_signature_method_name_check,
+        maxFillBytes: options.max_receive_message_bytes,
+      }),
+      ...modelService(this.repository),
+      ...catalogService(this.repository),
+    ];
+    const services = () => new Set(methods.map(({ path }) => path.split("/")[1]!));
+    if (options.enable_grpc_healthcheck_service) {
+      methods.push(...healthService(this.repository, this.#servingSwitch, services()));
+    }
+    if (options.enable_reflection) {
+      methods.push(...reflectionService(Buffer.from(descriptorSetBase64, "base64"), services()));
+    }
+    const table: ServiceTable = new Map(methods.map((method) => [method.path, method]));
+    const { logger } = this;
+    const clock = this.#clock;
+    const dispatcher = createDispatcher(table, { interceptors: standardInterceptors(clock, observe), logger, clock });
+    return createGrpcJsTransport(
+      table,
+      validateGrpcTransportOptions({
+        maxReceiveMessageBytes: options.max_receive_message_bytes,
+        channelArguments: parseChannelArguments(options.grpc_channel_arguments),
+      }),
+      { dispatcher, logger, clock },
+    );
+  }
+
+  #observe(record: CallRecord, code: Code, durationMs: number): void {
+    this.metrics.observeCall(record, code, durationMs);
+    if (this.#options.access_log) this.logger.accessLog.write(record, code, durationMs);
+  }
+
+  #delay(delayMs: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, delayMs));
+  }
+}
+
+/** "k=v,k=v"; whole numbers are passed as such. */
+function parseChannelArguments(text: string): Map<string, string | number> {
+  const parsed = new Map<string, string | number>();
+  for (const pair of text.split(",")) {
+    if (pair.trim() === "") continue;
+    const equals = pair.indexOf("=");
+    if (equals < 1) throw invalidArgument(`flag --grpc_channel_arguments takes k=v,k=v; got "${pair}"`);
+    const value = pair.slice(equals + 1).trim();
+    parsed.set(pair.slice(0, equals).trim(), /^-?\d+$/.test(value) ? Number(value) : value);
+  }
+  return parsed;
+}
