@@ -8,6 +8,25 @@ export function requireInteger(name: string, value: number, bounds: { min?: numb
   }
 }
 
+/** Bounds are inclusive but for `above` and `below`. A number that is not finite is never within them. */
+export function requireNumber(
+  name: string,
+  value: number,
+  bounds: { min?: number; max?: number; above?: number; below?: number },
+): void {
+  const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY, above, below } = bounds;
+  const inside =
+    value >= min && value <= max && (above === undefined || value > above) && (below === undefined || value < below);
+  if (Number.isFinite(value) && inside) return;
+  const wanted = [
+    bounds.min !== undefined && `at least ${min}`,
+    above !== undefined && `above ${above}`,
+    bounds.max !== undefined && `at most ${max}`,
+    below !== undefined && `below ${below}`,
+  ];
+  throw invalidArgument(`${name} must be a number ${wanted.filter(Boolean).join(" and ")}; got ${value}`);
+}
+
 export function requireOneOf<T extends string>(name: string, value: string, allowed: readonly T[]): asserts value is T {
   if (!(allowed as readonly string[]).includes(value)) {
     throw invalidArgument(`${name} must be one of ${allowed.join(", ")}; got "${value}"`);
