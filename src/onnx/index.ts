@@ -18,8 +18,8 @@ export {
   type NodeOptions,
 } from "./graph-builder.js";
 export type { BatchingVerdict, ClassLabels, ModelDescription } from "./model-description.js";
-export { commonOperatorSet, raiseOperatorSet } from "./raise-operator-set.js";
 export { describeOrtModel, type SessionValueMetadata } from "./ort-model.js";
+export { commonOperatorSet, raiseOperatorSet } from "./raise-operator-set.js";
 export { type ReadLimits, type ReadModel, readModel } from "./read-model.js";
 export {
   classifyMethodName,
