@@ -19,7 +19,7 @@ const packages: readonly { readonly name: RegExp; readonly allowed: RegExp }[] =
   { name: /^@grpc\//, allowed: /^(api|client)\// },
   { name: /^fastify$/, allowed: /^api\/rest\// },
   { name: /^onnxruntime-/, allowed: /^runtime\/placement\// },
-  { name: /^(winston|prom-client)$/, allowed: /^telemetry\// },
+  { name: /^winston$/, allowed: /^telemetry\// },
 ];
 
 const source = join(repositoryRoot, "src");
