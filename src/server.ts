@@ -222,6 +222,7 @@ export class Server {
   #wireMetrics(): void {
     const { metrics, repository } = this;
     repository.onStateChange((name, { version, state }) => metrics.setVersionState(name, version, state));
+    metrics.readSessionLoads(() => repository.sessionLoads());
     metrics.readDroppedLines(() => this.logger.droppedLines());
     metrics.readEventLoopLag(() => this.#lag.read());
   }

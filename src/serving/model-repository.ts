@@ -280,6 +280,16 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     );
   }
 
+  /** How busy everything is that can answer at this moment: for metrics. */
+  sessionLoads(): { model: string; version: bigint; queued: number; running: number; sessions: number }[] {
+    return this.#manager.readyServables().map(({ id, session }) => ({
+      model: id.name,
+      version: id.version,
+      ...session.load(),
+      sessions: session.placement.sessions,
+    }));
+  }
+
   /** Handles that have not been returned, and versions that are in memory or on their way: both 0 after close. */
   get openHandles(): number {
     return this.#manager.openHandles();

@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.js";
 import type { Logger } from "../../telemetry/index.js";
-import type { ServableHandle, ServableId } from "../servable.js";
+import type { Servable, ServableHandle, ServableId } from "../servable.js";
 import type { AspiredVersionPolicy } from "./aspired-version-policy.js";
 import { LoadSlots } from "./load-slots.js";
 import type { Loader } from "./loader.js";
@@ -84,6 +84,11 @@ export class AspiredVersionsManager {
 
   isAvailable(name: string, version: bigint): boolean {
     return this.#models.get(name)?.ready.has(version) ?? false;
+  }
+
+  /** Everything that can answer at this moment; not to be run, since nothing keeps it from being unloaded. */
+  readyServables(): Servable[] {
+    return this.#all().flatMap(({ readyServable }) => readyServable ?? []);
   }
 
   /** Handles that have not been returned. */

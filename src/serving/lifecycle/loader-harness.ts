@@ -154,6 +154,11 @@ export class LoaderHarness implements VersionSnapshot, Lender {
     }
   }
 
+  /** The servable while it is ready. */
+  get readyServable(): Servable | undefined {
+    return this.#state.name === "ready" ? this.#state.servable : undefined;
+  }
+
   /** Lends the servable. Only when ready, or while those who listen are being told that it will be so no longer. */
   acquire(): ServableHandle {
     const { servable } = this.#state as Extract<HarnessState, { readonly servable: Servable }>;
@@ -169,7 +174,9 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   /** Lends no more, and ends when the last handle is back. Only when ready. */
   unload(): void {
     const { servable } = this.#state as Extract<HarnessState, { readonly servable: Servable }>;
-    this.#enter({ name: "unloading", servable }, { state: "UNLOADING" });
+    const { loaded } = this.#status;
+    // The last placement as a value: what is remembered of a version must not keep its session.
+    this.#enter({ name: "unloading", servable }, { state: "UNLOADING", loaded: loaded && { ...loaded } });
     if (this.#handles === 0) void this.#release(servable);
   }
 
@@ -228,12 +235,24 @@ export class LoaderHarness implements VersionSnapshot, Lender {
     this.#report((now - startedMs) / 1000, undefined);
     const loadSeconds = (now - this.#loadStartedMs) / 1000;
     const { signatures, description, session } = servable;
-    const { placement } = session;
     const availableSince = clock.wallTime();
     logger.info(`Successfully loaded servable version ${formatServableId(id)}`, { ...this.#fields(), loadSeconds });
     this.#enter(
       { name: "ready", servable },
-      { state: "AVAILABLE", loaded: { signatures, description, placement, batching, loadSeconds, availableSince } },
+      {
+        state: "AVAILABLE",
+        loaded: {
+          signatures,
+          description,
+          // Read when asked for: a session may move while it serves.
+          get placement() {
+            return session.placement;
+          },
+          batching,
+          loadSeconds,
+          availableSince,
+        },
+      },
     );
   }
 
