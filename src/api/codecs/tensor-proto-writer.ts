@@ -56,7 +56,7 @@ export function measureTensor(tensor: Tensor, asContent: boolean): MeasuredTenso
   const form = chooseForm(tensor, asContent);
   const valuesSize = measureValues(tensor, form);
   let shapeSize = 0;
-  for (const size of tensor.shape) shapeSize += fieldSize(1 + sizeSize(size));
+  for (const size of tensor.shape) shapeSize += fieldSize(dimSize(size));
   const size =
     1 +
     varint32Size(elementTypeInfo(tensor.dtype).tensorflow) +
@@ -97,6 +97,11 @@ function measureValues({ data }: Tensor, { kind }: ValueForm): number {
   }
 }
 
+/** Bytes of a Dim: 0 is what it says when it says nothing. */
+function dimSize(size: number): number {
+  return size === 0 ? 0 : 1 + sizeSize(size);
+}
+
 const dtypeTag = tagOf(1, WireType.varint);
 const shapeTag = tagOf(2, WireType.bytes);
 const dimTag = tagOf(2, WireType.bytes);
@@ -113,7 +118,8 @@ export function writeTensor(out: Buffer, start: number, measured: MeasuredTensor
   pos = writeVarint32(out, pos, shapeSize);
   for (const size of tensor.shape) {
     out[pos++] = dimTag;
-    out[pos++] = 1 + sizeSize(size); // at most ten
+    out[pos++] = dimSize(size); // at most ten
+    if (size === 0) continue;
     out[pos++] = sizeTag;
     pos = writeSize(out, pos, size);
   }
