@@ -48,6 +48,11 @@ export interface ModelRepository {
    * serve: what readiness waits for. A model that failed once and is still being retried counts as failed.
    */
   settled(): boolean;
+  /**
+   * Calls back whenever any of the above may say something new: after a state change, but also when the configuration
+   * was replaced, or a base path looked at that has nothing to serve. Returns the undo.
+   */
+  onChange(listener: () => void): () => void;
 }
 
 /** A repository whose models can be replaced while it serves. */
@@ -270,6 +275,11 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
 
   onStateChange(listener: (name: string, status: VersionStatus) => void): () => void {
     return this.#monitor.onStateChange(listener);
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#waiting.add(listener);
+    return () => this.#waiting.delete(listener);
   }
 
   settled(): boolean {

@@ -91,7 +91,8 @@ function toModel(model: ModelStatus): Model {
 }
 
 function toModelVersion(status: VersionStatus, labels: ModelStatus["labels"]): ModelVersion {
-  const { version, state, error, loaded, path } = status;
+  const { version, state, loaded, path } = status;
+  const error = status.error ?? status.lastFailure;
   const description = loaded?.description;
   return {
     version,

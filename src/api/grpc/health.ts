@@ -111,7 +111,7 @@ class HealthMonitor {
   }
 
   onChange(listener: () => void): () => void {
-    const undoRepository = this.#repository.onStateChange(listener);
+    const undoRepository = this.#repository.onChange(listener);
     const undoSwitch = this.#switch.onChange(listener);
     return () => {
       undoRepository();

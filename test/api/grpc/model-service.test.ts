@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { status } from "@grpc/grpc-js";
+import { invalidArgument } from "../../../src/status.js";
+import { GetModelStatusRequest } from "../../gen/tensorflow_serving/apis/get_model_status.js";
+import type { ModelSpec } from "../../gen/tensorflow_serving/apis/model.js";
+import { ModelServiceClient } from "../../gen/tensorflow_serving/apis/model_service.js";
+import { signatureOf } from "../../support/fake-repository.js";
+import { callUnary, failureOf, GrpcServices } from "../../support/grpc-services.js";
+
+async function started() {
+  const services = await GrpcServices.start();
+  const signature = signatureOf({ x: ["float32", [1]] }, { y: ["float32", [1]] });
+  for (const version of [3n, 1n, 2n]) services.repository.add("m", version, [signature], () => new Map());
+  services.repository.setState("m", 1n, "END", invalidArgument("not a model"));
+  services.repository.setState("m", 3n, "LOADING");
+  const client = services.client(ModelServiceClient);
+  const ask = (modelSpec?: Partial<ModelSpec>) =>
+    callUnary(client, client.getModelStatus, GetModelStatusRequest.fromPartial(modelSpec ? { modelSpec } : {}));
+  return { services, client, ask };
+}
+
+describe("ModelService.GetModelStatus", () => {
+  it("lists all versions from the largest, with the reason of a failure", async () => {
+    const { services, ask } = await started();
+    await using _ = services;
+    const { modelVersionStatus } = await ask({ name: "m" });
+    assert.deepEqual(modelVersionStatus, [
+      { version: 3n, state: 20, status: { errorCode: 0, errorMessage: "" } },
+      { version: 2n, state: 30, status: { errorCode: 0, errorMessage: "" } },
+      { version: 1n, state: 50, status: { errorCode: 3, errorMessage: "not a model" } },
+    ]);
+  });
+
+  it("answers for one version, and for all when a label is given", async () => {
+    const { services, ask } = await started();
+    await using _ = services;
+    const one = await ask({ name: "m", versionChoice: { $case: "version", value: 2n } });
+    assert.deepEqual(
+      one.modelVersionStatus.map(({ version }) => version),
+      [2n],
+    );
+    const labelled = await ask({ name: "m", versionChoice: { $case: "versionLabel", value: "any" } });
+    assert.equal(labelled.modelVersionStatus.length, 3);
+    assert.equal(services.ended.at(-1)?.record.model, "m");
+  });
+
+  it("refuses in TensorFlow Serving's words", async () => {
+    const { services, ask } = await started();
+    await using _ = services;
+    const refused = async (spec: Partial<ModelSpec> | undefined) => {
+      const { code, details } = await failureOf(ask(spec));
+      return [code, details];
+    };
+    assert.deepEqual(await refused(undefined), [status.INVALID_ARGUMENT, "Missing ModelSpec"]);
+    assert.deepEqual(await refused({}), [status.NOT_FOUND, "Could not find any versions of model "]);
+    assert.deepEqual(await refused({ name: "x" }), [status.NOT_FOUND, "Could not find any versions of model x"]);
+    const nine = { name: "m", versionChoice: { $case: "version", value: 9n } } as const;
+    assert.deepEqual(await refused(nine), [status.NOT_FOUND, "Could not find version 9 of model m"]);
+  });
+
+  it("does not reload yet", async () => {
+    const { services, client } = await started();
+    await using _ = services;
+    const request = { config: undefined, metricNames: [] };
+    const { code } = await failureOf(callUnary(client, client.handleReloadConfigRequest, request));
+    assert.equal(code, status.UNIMPLEMENTED);
+  });
+});
