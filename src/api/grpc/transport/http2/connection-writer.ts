@@ -5,7 +5,7 @@
 //    waits for windows         one turn               waits for the client to read; above highWaterBytes nothing follows
 import type { Socket } from "node:net";
 import { writeFrameHeader } from "./frame-writer.js";
-import { HpackEncoder } from "./hpack/encoder.js";
+import type { HpackEncoder } from "./hpack/encoder.js";
 import type { Http2Stream } from "./http2-stream.js";
 import { OutputBuffer, type SlabPool } from "./output-buffer.js";
 import {
@@ -69,18 +69,12 @@ export class ConnectionWriter {
   #relieved = false;
   #drained: Http2Stream[] = [];
 
-  constructor(
-    socket: Socket,
-    host: WriterHost,
-    limits: WriterLimits,
-    slabs: SlabPool,
-    rememberedFields: ReadonlySet<string>,
-  ) {
+  constructor(socket: Socket, host: WriterHost, limits: WriterLimits, slabs: SlabPool, encoder: HpackEncoder) {
     this.#socket = socket;
     this.#host = host;
     this.#limits = limits;
     this.#output = new OutputBuffer(slabs);
-    this.#encoder = new HpackEncoder(rememberedFields);
+    this.#encoder = encoder;
     socket.on("drain", () => {
       this.#unsentControlFrames = 0;
       if (this.#choked || this.#ready.length > 0) this.flush();

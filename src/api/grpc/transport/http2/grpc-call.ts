@@ -40,18 +40,22 @@ export interface CallWriter {
 }
 
 /** Initial metadata without fields of the handler's. */
-export const plainInitialFields: readonly string[] = [
+const plainInitialFields: readonly string[] = [
   ...[":status", "200", "content-type", "application/grpc", "grpc-accept-encoding", supportedEncodings],
 ];
 const okTrailers: readonly string[] = ["grpc-status", "0"];
 /** Worth an entry in the client's header table: they come with every call. */
-export const rememberedFields: ReadonlySet<string> = new Set([
-  "content-type: application/grpc",
-  `grpc-accept-encoding: ${supportedEncodings}`,
-  "grpc-status: 0",
-  "grpc-message",
-  "x-request-id",
+export const rememberedFields: ReadonlyMap<string, readonly string[] | "any"> = new Map<
+  string,
+  readonly string[] | "any"
+>([
+  ["content-type", ["application/grpc"]],
+  ["grpc-accept-encoding", [supportedEncodings]],
+  ["grpc-status", ["0"]],
+  ["grpc-message", "any"],
+  ["x-request-id", "any"],
 ]);
+export const constantFieldLists = [plainInitialFields, okTrailers];
 
 /** Bytes of a stream that wait, at most, before its handler is asked to wait. */
 const highWaterBytes = 64 * 1024;

@@ -22,8 +22,9 @@ import {
   settingsFrame,
   windowUpdateFrame,
 } from "./frame-writer.js";
-import { type CallHost, GrpcCall, rememberedFields } from "./grpc-call.js";
+import { type CallHost, constantFieldLists, GrpcCall, rememberedFields } from "./grpc-call.js";
 import { HeaderBlock } from "./header-block.js";
+import { HpackEncoder } from "./hpack/encoder.js";
 import type { Http2Options } from "./http2-options.js";
 import type { Http2Stream, StreamEnd } from "./http2-stream.js";
 import type { SlabPool } from "./output-buffer.js";
@@ -43,6 +44,7 @@ import { RequestBudget } from "./request-budget.js";
 import { type RequestHead, validateTrailers } from "./request-head.js";
 import { RequestHeads } from "./request-heads.js";
 import { parseSettings, SettingId } from "./settings.js";
+import { StreamTable } from "./stream-table.js";
 
 export interface ConnectionDeps {
   readonly dispatcher: Dispatcher;
@@ -80,7 +82,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
   readonly #reader: FrameReader;
   readonly #heads: RequestHeads;
   readonly #guard: AbuseGuard;
-  readonly #streams = new Map<number, Http2Stream>();
+  readonly #streams = new StreamTable();
   readonly #closedStreams = new ClosedStreams();
   readonly #held = new Set<Http2Stream>();
   /** With a spread of a tenth to either side, so that clients do not all come back at once; 0: without end. */
@@ -121,7 +123,8 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.#heads = new RequestHeads(headerTableBytes, options.maxHeaderListBytes);
     this.#guard = new AbuseGuard(options);
     this.budget = new RequestBudget(options.maxBufferedRequestBytes);
-    this.writer = new ConnectionWriter(socket, this, options, deps.slabs, rememberedFields);
+    const encoder = new HpackEncoder(rememberedFields, constantFieldLists);
+    this.writer = new ConnectionWriter(socket, this, options, deps.slabs, encoder);
     socket.on("data", (chunk: Buffer) => this.#received(chunk));
     socket.on("close", () => this.#lost());
     socket.on("error", (error) => deps.logger.debug(`Connection of ${peer.address} failed: ${error.message}`));
@@ -158,7 +161,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
 
   /** Ends all calls with this error. */
   failCalls(error: StatusError): void {
-    for (const stream of [...this.#streams.values()]) stream.fail(error);
+    for (const stream of this.#streams.all()) stream.fail(error);
   }
 
   destroy(): void {
@@ -459,7 +462,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
   }
 
   #open(stream: Http2Stream, endStream: boolean): void {
-    this.#streams.set(stream.id, stream);
+    this.#streams.add(stream);
     if (endStream) this.#endRequest(stream);
   }
 
@@ -523,7 +526,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.#idleFrame();
     const change = this.writer.applySettings(parseSettings(chunk, start, end));
     if (change !== 0) {
-      for (const stream of this.#streams.values()) {
+      for (const stream of this.#streams.all()) {
         stream.sendWindow += change;
         if (stream.sendWindow > largestWindowBytes) {
           throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window grew over 2^31 - 1");
@@ -622,10 +625,9 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
   }
 
   #loseStreams(): void {
-    const streams = [...this.#streams.values()];
-    this.#streams.clear();
     this.#held.clear();
-    for (const stream of streams) {
+    for (const stream of this.#streams.all()) {
+      this.#streams.delete(stream.id);
       stream.state = "closed";
       this.writer.drop(stream);
       stream.lost();
@@ -687,7 +689,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
       return;
     }
     if (this.writer.bufferedBytes === 0) return;
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.all()) {
       if (!stream.answered) continue;
       stream.stalledMs += ms;
       if (stream.stalledMs >= responseStallTimeoutMs) {

@@ -6,7 +6,7 @@ import { receiveLimitHint } from "../transport-options.js";
 export const messagePrefixBytes = 5;
 /** A message that comes in pieces begins with this much room, at most; the room then grows with what has really come. */
 const firstRoomBytes = 64 * 1024;
-const growthFactor = 4;
+const growthFactor = 8;
 
 export class MessageReader {
   readonly #maxMessageBytes: number;
@@ -100,9 +100,14 @@ export class MessageReader {
   #roomFor(bytes: number): Buffer {
     const room = this.#room;
     if (room !== undefined && room.length >= bytes) return room;
-    const wanted = Math.max(bytes, room === undefined ? firstRoomBytes : room.length * growthFactor);
-    // Never from Node's pool: a view of it would keep other calls' bytes alive.
-    const larger = Buffer.allocUnsafeSlow(Math.min(wanted, this.#messageBytes));
+    const wanted = Math.min(Math.max(bytes * growthFactor, firstRoomBytes), this.#messageBytes);
+    let larger: Buffer;
+    try {
+      // Never from Node's pool: a view of it would keep other calls' bytes alive.
+      larger = Buffer.allocUnsafeSlow(wanted);
+    } catch {
+      throw resourceExhausted(`No memory for a message of ${this.#messageBytes} bytes`);
+    }
     room?.copy(larger, 0, 0, this.#receivedBytes);
     this.#room = larger;
     return larger;
