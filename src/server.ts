@@ -11,6 +11,7 @@ import { reflectionService } from "./api/grpc/reflection.js";
 import type { GrpcTransport, Method, ServiceTable } from "./api/grpc/service-table.js";
 import { ServingSwitch } from "./api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
+import { createHttp2Transport } from "./api/grpc/transport/http2/http2-transport.js";
 import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-options.js";
 import { neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
@@ -262,7 +263,8 @@ export class Server {
     const { logger } = this;
     const clock = this.#clock;
     const dispatcher = createDispatcher(table, { interceptors: standardInterceptors(clock, observe), logger, clock });
-    return createGrpcJsTransport(
+    const createTransport = options.grpc_transport === "http2" ? createHttp2Transport : createGrpcJsTransport;
+    return createTransport(
       table,
       validateGrpcTransportOptions({
         maxReceiveMessageBytes: options.max_receive_message_bytes,
