@@ -13,14 +13,14 @@ import { tensorsOfModel } from "./graph-walk.js";
  */
 export async function checkExternalData(model: ModelProto, modelPath: string): Promise<number | undefined> {
   const fileSizes = new Map<string, Promise<number>>();
-  let folder: string | undefined;
+  let folders: ModelFolders | undefined;
   for (const tensor of tensorsOfModel(model)) {
     if (tensor.dataLocation === TensorProto_DataLocation.DEFAULT && tensor.externalData.length === 0) continue;
     const reference = readReference(tensor);
-    folder ??= await realpath(dirname(modelPath));
+    folders ??= await findFolders(modelPath);
     let size = fileSizes.get(reference.location);
     if (size === undefined) {
-      size = fileSize(folder, tensor.name, reference.location);
+      size = fileSize(folders, tensor.name, reference.location);
       fileSizes.set(reference.location, size);
     }
     requireInside(tensor, reference, await size);
@@ -28,6 +28,18 @@ export async function checkExternalData(model: ModelProto, modelPath: string): P
   if (fileSizes.size === 0) return undefined;
   const sizes = await Promise.all(fileSizes.values());
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Where a model's files may lie. A model that is itself a link, as in a cache of downloads, has two folders. */
+interface ModelFolders {
+  /** Locations are relative to this one. */
+  readonly named: string;
+  readonly allowed: readonly string[];
+}
+
+async function findFolders(modelPath: string): Promise<ModelFolders> {
+  const named = await realpath(dirname(modelPath));
+  return { named, allowed: [named, dirname(await realpath(modelPath))] };
 }
 
 interface ExternalReference {
@@ -71,16 +83,16 @@ function byteNumber(tensor: string, location: string, key: string, text: string 
   return value;
 }
 
-async function fileSize(folder: string, tensor: string, location: string): Promise<number> {
+async function fileSize({ named, allowed }: ModelFolders, tensor: string, location: string): Promise<number> {
   let target: string;
   try {
-    target = await realpath(join(folder, location));
+    target = await realpath(join(named, location));
   } catch {
     throw refuse(tensor, location, "there is no such file beside the model");
   }
   // A folder that is the root of the file system ends in its separator already.
-  const inside = folder.endsWith(sep) ? folder : folder + sep;
-  if (!target.startsWith(inside)) throw refuse(tensor, location, "it leads out of the model's directory");
+  const inside = allowed.some((folder) => target.startsWith(folder.endsWith(sep) ? folder : folder + sep));
+  if (!inside) throw refuse(tensor, location, "it leads out of the model's directory");
   const info = await stat(target);
   if (!info.isFile()) throw refuse(tensor, location, "it is not a file");
   return info.size;

@@ -41,8 +41,8 @@ function tensorSpec(role: Role, { name, type }: ValueInfoProto): TensorSpec {
 function requireCarried(role: Role, name: string, onnxType: number): ElementType {
   const info = elementTypeOfOnnx(onnxType);
   if (info?.carried) return info.name;
-  const type = info?.name ?? `of ONNX element type ${onnxType}`;
-  throw invalidArgument(`${role} "${name}" has elements ${type}, which onnxruntime-node does not carry`);
+  const type = info?.name ?? `ONNX type ${onnxType}`;
+  throw invalidArgument(`${role} "${name}" has elements of ${type}, which onnxruntime-node does not carry`);
 }
 
 /** By name, the shapes of values that the graph declares: inputs, outputs, and what it notes between. */
@@ -84,6 +84,8 @@ function describeType(type: TypeProto | undefined): string {
       return "an opaque value";
     case "sparseTensorType":
       return "a sparse tensor";
+    case "optionalType":
+      return `an ${typeName(type!)}`;
     default:
       return `a ${typeName(type!)}`;
   }

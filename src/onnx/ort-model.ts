@@ -37,7 +37,7 @@ function tensorSpec(role: string, { name, isTensor, type, shape = [] }: SessionV
   if (!isTensor) throw invalidArgument(`${role} "${name}" is not a tensor; only tensors can be served`);
   const dtype = elementTypes.find((info) => info.name === type && info.carried)?.name;
   if (dtype === undefined) {
-    throw invalidArgument(`${role} "${name}" has elements ${type}, which onnxruntime-node does not carry`);
+    throw invalidArgument(`${role} "${name}" has elements of ${type}, which onnxruntime-node does not carry`);
   }
   // A session gives [] both for a scalar and for a value of any rank, so [] tells nothing.
   if (shape.length === 0) return { name, dtype, shape: undefined };

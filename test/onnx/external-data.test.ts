@@ -57,6 +57,20 @@ describe("external data", () => {
     await readModel(join(link, "model.onnx"));
   });
 
+  it("may lie beside the file that a linked model leads to, as caches of downloads keep them", async () => {
+    const store = join(root, "store");
+    mkdirSync(store);
+    writeExternalDataModel(store, [1, 2, 3, 4]);
+    symlinkSync(join(store, "weights.bin"), join(folder, "weights.bin"));
+    writeFileSync(path, externalDataModel(4, { location: "weights.bin" }));
+    await rejectsWith("INVALID_ARGUMENT", /it leads out of the model's directory/, () => readModel(path));
+    rmSync(path);
+    symlinkSync(join(store, "model.onnx"), path);
+    await readModel(path);
+    const { y } = await runModel(path, { x: floatTensor([1, 4], 1, 1, 1, 1) });
+    assert.deepEqual(y?.data, Float32Array.of(2, 3, 4, 5));
+  });
+
   it("may not leave the model's folder", async () => {
     writeFileSync(join(root, "outside.bin"), new Uint8Array(16));
     await refusedLocation("../outside.bin", /it may not hold \.\./);

@@ -105,7 +105,7 @@ describe("readModel", () => {
       const path = write(identityModel(dtype));
       await rejectsWith(
         "INVALID_ARGUMENT",
-        new RegExp(`input "x" has elements ${dtype}, which .* does not carry`),
+        new RegExp(`input "x" has elements of ${dtype}, which .* does not carry`),
         () => readModel(path),
       );
     });
@@ -117,7 +117,7 @@ describe("readModel", () => {
     assert.equal(type.$case, "tensorType");
     if (type.$case === "tensorType") type.value.elemType = 23;
     const path = write(ModelProto.encode(model).finish());
-    await rejectsWith("INVALID_ARGUMENT", /output "y" has elements of ONNX element type 23/, () => readModel(path));
+    await rejectsWith("INVALID_ARGUMENT", /output "y" has elements of ONNX type 23/, () => readModel(path));
   });
 
   const nonTensors: Record<string, [TypeProto["value"], RegExp]> = {
@@ -131,14 +131,14 @@ describe("readModel", () => {
     ],
     optional: [
       { $case: "optionalType", value: { elemType: tensorType("int8", []) } },
-      /input "x" is a optional\(tensor\(int8\)\)/,
+      /input "x" is an optional\(tensor\(int8\)\)/,
     ],
     "sparse tensor": [{ $case: "sparseTensorType", value: { elemType: 1, shape: undefined } }, /is a sparse tensor/],
     "opaque value": [{ $case: "opaqueType", value: { domain: "d", name: "n" } }, /is an opaque value/],
     "value without a type": [undefined, /is a value of no declared type/],
   };
   for (const [what, [value, message]] of Object.entries(nonTensors)) {
-    it(`refuses an input that is a ${what}`, async () => {
+    it(`refuses an input: ${what}`, async () => {
       const graph = new GraphBuilder("g");
       graph.node("Identity", [graph.inputOfType("x", { value, denotation: "" })], {}, { outputs: ["y"] });
       graph.output("y", "float32", []);
@@ -235,7 +235,7 @@ describe("describeOrtModel", () => {
     await rejectsWith("INVALID_ARGUMENT", /output "y" is not a tensor/, () =>
       describeOrtModel(7, [], [{ name: "y", isTensor: false }]),
     );
-    await rejectsWith("INVALID_ARGUMENT", /input "x" has elements bfloat16/, () =>
+    await rejectsWith("INVALID_ARGUMENT", /input "x" has elements of bfloat16/, () =>
       describeOrtModel(7, [{ name: "x", isTensor: true, type: "bfloat16", shape: [1] }], []),
     );
   });

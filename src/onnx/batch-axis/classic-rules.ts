@@ -1,5 +1,5 @@
 // Operators of ai.onnx.ml, the classic machine learning of scikit-learn and its kin: a row of features in, a row out.
-import { batch, fixed, laidOut, type Size } from "./layout.js";
+import { batch, fixed, laidOut, productSize, type Size } from "./layout.js";
 import type { Operation, Rule } from "./operation.js";
 
 /** Rows by features. A value of one axis would be taken for one row. */
@@ -15,10 +15,13 @@ const classifier: Rule = (operation) => {
   return [laidOut(operation, [batch]), laidOut(operation, [batch, undefined])];
 };
 
-const regressor: Rule = (operation) => {
-  const shape = rows(operation);
-  return [shape?.[0] === batch ? laidOut(operation, [batch, undefined]) : fixed(undefined)];
-};
+/** One column for each target, which the attribute counts. */
+const regressor =
+  (targets: string): Rule =>
+  (operation) => {
+    const shape = rows(operation);
+    return [shape?.[0] === batch ? laidOut(operation, [batch, operation.int(targets, 1)]) : fixed(undefined)];
+  };
 
 const sameShape: Rule = (operation) => {
   const shape = rows(operation);
@@ -33,7 +36,9 @@ const elementwise: Rule = (operation) => {
 /** A new last axis, one place for each category. */
 const oneHotEncoder: Rule = (operation) => {
   const { shape } = operation.input(0);
-  return [shape === undefined ? fixed(undefined) : laidOut(operation, [...shape, undefined])];
+  const { ints = [], strings = [] } = operation.attribute("cats_int64s") ?? operation.attribute("cats_strings") ?? {};
+  const categories = ints.length + strings.length;
+  return [shape === undefined ? fixed(undefined) : laidOut(operation, [...shape, categories])];
 };
 
 const featureVectorizer: Rule = (operation) => {
@@ -53,17 +58,19 @@ const arrayFeatureExtractor: Rule = (operation) => {
     return [fixed(undefined)];
   }
   if (axis === shape.length - 1) operation.refuse("picks along the batch axis");
-  return [laidOut(operation, shape.with(-1, undefined))];
+  const { shape: picked } = operation.input(1);
+  return [laidOut(operation, shape.with(-1, picked === undefined ? undefined : productSize(picked)))];
 };
 
 export const classicRules: Readonly<Record<string, Rule>> = {
   LinearClassifier: classifier,
   SVMClassifier: classifier,
   TreeEnsembleClassifier: classifier,
-  LinearRegressor: regressor,
-  SVMRegressor: regressor,
-  TreeEnsembleRegressor: regressor,
-  TreeEnsemble: regressor,
+  LinearRegressor: regressor("targets"),
+  // It has one target and no attribute to count them.
+  SVMRegressor: regressor("n_targets"),
+  TreeEnsembleRegressor: regressor("n_targets"),
+  TreeEnsemble: regressor("n_targets"),
   Normalizer: sameShape,
   Scaler: sameShape,
   Imputer: sameShape,

@@ -93,9 +93,18 @@ function product(sizes: readonly Size[]): Product | undefined {
 /** Whether both are known to hold as many elements. Empty ones tell nothing. */
 export function sameProduct(left: readonly Size[], right: readonly Size[]): boolean {
   const [a, b] = [product(left), product(right)];
-  if (a === undefined || b === undefined || a.factor !== b.factor) return false;
-  if (a.factor === 0 || !Number.isSafeInteger(a.factor)) return false;
-  return a.names.length === b.names.length && a.names.every((name, i) => name === b.names[i]);
+  return a !== undefined && b !== undefined && a.factor === b.factor && comparable(a, b);
+}
+
+/** Whether both are known not to. */
+export function differentProduct(left: readonly Size[], right: readonly Size[]): boolean {
+  const [a, b] = [product(left), product(right)];
+  return a !== undefined && b !== undefined && a.factor !== b.factor && comparable(a, b);
+}
+
+function comparable(a: Product, b: Product): boolean {
+  const exact = [a.factor, b.factor].every((factor) => factor !== 0 && Number.isSafeInteger(factor));
+  return exact && a.names.length === b.names.length && a.names.every((name, i) => name === b.names[i]);
 }
 
 /** The product as one size, where it is a number or one of the sizes. */

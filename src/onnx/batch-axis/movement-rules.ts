@@ -1,5 +1,15 @@
 // Operators that move elements without changing them. A row must stay whole, and stay where it is among the rows.
-import { batch, fixed, holdsBatchSize, type Layout, laidOut, productSize, type Size, sameProduct } from "./layout.js";
+import {
+  batch,
+  differentProduct,
+  fixed,
+  holdsBatchSize,
+  type Layout,
+  laidOut,
+  productSize,
+  type Size,
+  sameProduct,
+} from "./layout.js";
 import type { Operation, Rule } from "./operation.js";
 
 /** Axes from an attribute, or, in newer operator sets, from an input. undefined: not given. */
@@ -32,6 +42,8 @@ const reshape: Rule = (operation) => {
   // Row-major order: the rows stay apart where as much lies before the batch axis as did.
   const before = input.shape!.slice(0, input.axis);
   if (axis < 0 || !sameProduct(shape.slice(0, axis), before)) operation.refuse("folds the batch axis");
+  // A row of another length could only come of folding, which the runtime's own fusions have been seen to do.
+  if (differentProduct(shape, input.shape!)) operation.refuse("makes rows of another length");
   return [laidOut(operation, shape)];
 };
 
