@@ -26,6 +26,7 @@ export {
 } from "./model-repository.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";
 export {
+  checkMethodName,
   findSignature,
   missingModelSpec,
   type PredictOptions,

@@ -118,7 +118,8 @@ function signatureNotFound(key: string): StatusError {
 
 const predictableMethodNames = [predictMethodName, classifyMethodName, regressMethodName];
 
-function checkMethodName({ methodName }: Signature): void {
+/** @throws INTERNAL in TensorFlow Serving's words when the signature's method is none that can be predicted with */
+export function checkMethodName({ methodName }: Signature): void {
   if (!predictableMethodNames.includes(methodName)) {
     throw internal(
       `Expected prediction signature method_name to be one of {${predictableMethodNames.join(", ")}}. Was: ${methodName}`,

@@ -1,0 +1,192 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
+import type { Clock } from "../../clock.js";
+import { requireInteger } from "../../options.js";
+import type { ModelRepository } from "../../serving/index.js";
+import type { Logger } from "../../telemetry/index.js";
+import type { CallObserver } from "../grpc/interceptors.js";
+import type { ServingSwitch } from "../grpc/serving-switch.js";
+import { requestIds } from "../request-id.js";
+import { addOperationRoutes } from "./operation-routes.js";
+import { errorBody } from "./rest-call.js";
+import { isTfsUrl, serveTfs, type TfsRoutesDeps } from "./tfs-routes.js";
+
+export interface RestServerDeps {
+  readonly repository: ModelRepository;
+  readonly servingSwitch: ServingSwitch;
+  /** Hears of every call under /v1/ once, when it is over. */
+  readonly observer: CallObserver;
+  /** The page of all metrics, in Prometheus' text format. */
+  readonly metricsPage: () => string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export interface RestServerOptions {
+  /** How long the work for a call may take; 0 or less: without end. Default 30 000. */
+  readonly timeoutMs: number;
+  /** Answer calls under /v1/ with CORS headers. Default false. */
+  readonly enableCors: boolean;
+  /** The largest body, as sent and inflated. Default 64 MiB. */
+  readonly bodyLimitBytes: number;
+  /** Refuse signatures whose method is none of predict, classify, regress. Default false. */
+  readonly enableSignatureMethodNameCheck: boolean;
+  /** A place for the metrics beside /metrics and TensorFlow Serving's customary one. Default undefined. */
+  readonly metricsPath: string | undefined;
+}
+
+/** Idle connections are kept longer than load balancers keep theirs (60 s), so that it is not we who close first. */
+const keepAliveTimeoutMs = 75_000;
+
+/** The REST door. */
+export interface RestServer {
+  /** Listens; resolves to the port that was bound (the one asked for, or the one the system chose for 0). */
+  listen(host: string, port: number): Promise<number>;
+  /**
+   * No new connections, and idle ones are closed; resolves when all calls have been answered, or cuts those that
+   * remain after `graceMs`.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+export function createRestServer(deps: RestServerDeps, given: Partial<RestServerOptions> = {}): RestServer {
+  const options = validateRestServerOptions(given);
+  const connections = new Connections();
+  const tfsRoutes: TfsRoutesDeps = {
+    repository: deps.repository,
+    enableSignatureMethodNameCheck: options.enableSignatureMethodNameCheck,
+    timeoutMs: options.timeoutMs,
+    bodyLimitBytes: options.bodyLimitBytes,
+    calls: {
+      clock: deps.clock,
+      logger: deps.logger,
+      observer: deps.observer,
+      nextRequestId: requestIds(),
+      corsHeaders: options.enableCors ? corsHeaders : {},
+      lastOnConnection: () => deps.servingSwitch.state !== "serving" || connections.closing,
+    },
+  };
+  const app = createApp(tfsRoutes, connections);
+  addOperationRoutes(app, {
+    repository: deps.repository,
+    servingSwitch: deps.servingSwitch,
+    metricsPage: deps.metricsPage,
+    metricsPaths: [
+      "/metrics",
+      "/monitoring/prometheus/metrics",
+      ...(options.metricsPath === undefined ? [] : [options.metricsPath]),
+    ],
+  });
+  return {
+    async listen(host, port) {
+      await app.listen({ host, port });
+      return (app.server.address() as AddressInfo).port;
+    },
+    async close(graceMs) {
+      const timer = deps.clock.setTimer(graceMs, () => connections.cut());
+      connections.close();
+      await app.close();
+      timer.cancel();
+    },
+  };
+}
+
+export function validateRestServerOptions(given: Partial<RestServerOptions>): RestServerOptions {
+  const options: RestServerOptions = {
+    timeoutMs: 30_000,
+    enableCors: false,
+    bodyLimitBytes: 64 * 1024 * 1024,
+    enableSignatureMethodNameCheck: false,
+    metricsPath: undefined,
+    ...given,
+  };
+  requireInteger("timeoutMs", options.timeoutMs, { max: 2 ** 31 - 1 });
+  requireInteger("bodyLimitBytes", options.bodyLimitBytes, { min: 1, max: 2 ** 31 - 1 });
+  return Object.freeze(options);
+}
+
+const corsHeaders = {
+  "access-control-allow-origin": "*",
+  "access-control-allow-methods": "POST, GET",
+  "access-control-allow-headers": "Content-Type",
+};
+
+/** Fastify serves all that has ordinary routes. What is under /v1/ never reaches it. */
+function createApp(tfsRoutes: TfsRoutesDeps, connections: Connections): FastifyInstance {
+  const app = fastify({
+    serverFactory: (handler) => {
+      const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
+        connections.begin(request, response);
+        if (isTfsUrl(request.url ?? "")) serveTfs(request, response, tfsRoutes);
+        else handler(request, response);
+      });
+      connections.watch(server);
+      return server;
+    },
+    // A call that comes on an open connection while the server closes is served like those before it.
+    return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerMalformed(error, socket),
+    frameworkErrors: (error, _request, reply: FastifyReply) => {
+      void reply.code(400).type("application/json").send(errorBody(error.message));
+    },
+  });
+  app.setNotFoundHandler((request, reply) =>
+    reply
+      .code(404)
+      .type("application/json")
+      .send(errorBody(`Not found: ${request.method} ${request.url}`)),
+  );
+  return app;
+}
+
+/** Bytes that are not HTTP, headers that are too large, a request that takes too long to come. */
+function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? "431 Request Header Fields Too Large"
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "408 Request Timeout"
+        : "400 Bad Request";
+  const body = errorBody(`Malformed HTTP request: ${error.message}`);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+/** Open connections and how many calls each has: what closing needs to know, and Node's server does not tell. */
+class Connections {
+  closing = false;
+  readonly #calls = new Map<Socket, number>();
+
+  watch(server: Server): void {
+    server.on("connection", (socket: Socket) => {
+      this.#calls.set(socket, 0);
+      socket.once("close", () => this.#calls.delete(socket));
+    });
+  }
+
+  begin({ socket }: IncomingMessage, response: ServerResponse): void {
+    this.#calls.set(socket, (this.#calls.get(socket) ?? 0) + 1);
+    response.once("close", () => {
+      const left = (this.#calls.get(socket) ?? 1) - 1;
+      if (!this.#calls.has(socket)) return;
+      this.#calls.set(socket, left);
+      if (this.closing && left === 0) socket.end();
+    });
+  }
+
+  /** Ends the connections that have no call; the others follow when their calls have ended. */
+  close(): void {
+    this.closing = true;
+    for (const [socket, calls] of this.#calls) if (calls === 0) socket.destroy();
+  }
+
+  cut(): void {
+    for (const socket of this.#calls.keys()) socket.destroy();
+  }
+}

@@ -1,0 +1,196 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { setImmediate } from "node:timers/promises";
+import { type Cancellation, CancellationSource } from "../../cancellation.js";
+import type { Clock } from "../../clock.js";
+import { Code, cancelled, codeName, deadlineExceeded, internal, StatusError } from "../../status.js";
+import type { CallRecord, Logger } from "../../telemetry/index.js";
+import { encodeJsonString } from "../codecs/json-string.js";
+import type { CallObserver } from "../grpc/interceptors.js";
+import { isRequestId, requestIdKey } from "../request-id.js";
+import { httpStatusOf } from "./http-status.js";
+import { BodyTooLarge } from "./request-body.js";
+
+export interface RestCallDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Hears of every call once, when it is over. */
+  readonly observer: CallObserver;
+  readonly nextRequestId: () => string;
+  /** Headers of every answer under /v1/. */
+  readonly corsHeaders: Readonly<Record<string, string>>;
+  /** Whether clients should open another connection for what they ask next. */
+  readonly lastOnConnection: () => boolean;
+}
+
+/** Up to here a copy costs less than a second write. */
+const smallBodyBytes = 4096;
+/** After an answer to a body that was too large: how much more of it is read, so that the client gets to see the answer. */
+const lingerBytes = 256 * 1024 * 1024;
+
+/**
+ * One call from its arrival to its answer. It is answered once: by what its handler makes, by its deadline, or not at
+ * all when the client has gone away, whichever comes first.
+ */
+export class RestCall {
+  readonly record: CallRecord;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #deps: RestCallDeps;
+  readonly #startMs: number;
+  #cancellation = new CancellationSource();
+  #answered = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse, path: string, peer: string, deps: RestCallDeps) {
+    this.#request = request;
+    this.#response = response;
+    this.#deps = deps;
+    this.#startMs = deps.clock.now();
+    const id = request.headers[requestIdKey];
+    this.record = {
+      requestId: isRequestId(id) ? id : deps.nextRequestId(),
+      door: "rest",
+      method: `${request.method} ${path.length > 256 ? `${path.slice(0, 256)}…` : path}`,
+      peer,
+    };
+    response.once("close", () => {
+      if (!this.#answered) this.#abandon(cancelled("The client went away"));
+    });
+  }
+
+  /**
+   * Begins what is done for the call. Answers DEADLINE_EXCEEDED, and cancels the work, when it takes longer than the
+   * timeout; 0 or less is none. The work has to call `done` at its end.
+   */
+  begin(timeoutMs: number): { readonly cancellation: Cancellation; readonly done: () => void } {
+    if (timeoutMs <= 0) return { cancellation: this.#cancellation, done: () => {} };
+    const { reason } = this.#cancellation;
+    const { clock } = this.#deps;
+    this.#cancellation = new CancellationSource(clock.now() + timeoutMs);
+    if (reason !== undefined) this.#cancellation.cancel(reason);
+    const timer = clock.setTimer(timeoutMs, () =>
+      this.fail(deadlineExceeded(`The call took longer than --rest_api_timeout_in_ms=${timeoutMs}`)),
+    );
+    return { cancellation: this.#cancellation, done: () => timer.cancel() };
+  }
+
+  answerJson(body: string): void {
+    this.#send(Code.OK, 200, body, "");
+  }
+
+  /** Without a body, as CORS preflights are answered. */
+  answerEmpty(code: Code): void {
+    this.#send(code, httpStatusOf(code), "", "");
+  }
+
+  /** Sends pieces as they are made, and lets others have their turn between two of them. */
+  async answerPieces(pieces: Iterator<Buffer, undefined>): Promise<void> {
+    const first = pieces.next();
+    let piece = pieces.next();
+    if (piece.done === true) {
+      // As a string a small body leaves in one write with its headers.
+      const body = first.value ?? "";
+      this.#send(Code.OK, 200, body.length < smallBodyBytes ? body.toString() : body, "");
+      return;
+    }
+    if (this.#answered) return;
+    const response = this.#response;
+    response.writeHead(200, this.#headers());
+    let ready = response.write(first.value);
+    while (piece.done !== true && !response.destroyed) {
+      if (!ready) await drained(response);
+      await setImmediate();
+      ready = response.write(piece.value);
+      piece = pieces.next();
+    }
+    if (this.#answered) return; // the client went away meanwhile
+    response.end();
+    this.#end(Code.OK, "");
+  }
+
+  /** Answers with the error. What is no StatusError is a defect of ours: logged, and not shown to the client. */
+  fail(thrown: unknown): void {
+    if (this.#answered) return;
+    if (thrown instanceof BodyTooLarge) {
+      this.#cancellation.cancel(thrown.status);
+      this.#send(thrown.status.code, 413, errorBody(thrown.status.message), thrown.status.message);
+      return;
+    }
+    let error: StatusError;
+    if (thrown instanceof StatusError) error = thrown;
+    else {
+      const { requestId, method } = this.record;
+      this.#deps.logger.error("A REST call failed on a defect", { request_id: requestId, method, error: thrown });
+      error = internal(`Internal error; the server's log has it under request id ${requestId}`);
+    }
+    this.#cancellation.cancel(error);
+    this.#send(error.code, httpStatusOf(error.code), errorBody(error.message), error.message);
+  }
+
+  #send(code: Code, status: number, body: string | Buffer, error: string): void {
+    if (this.#answered) return;
+    const headers = this.#headers();
+    headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+    const unread = status === 413;
+    if (unread) headers["connection"] = "close";
+    this.#response.writeHead(status, headers);
+    if (unread) this.#linger(body);
+    else this.#response.end(body);
+    this.#end(code, error);
+  }
+
+  /** Ends the answer only when the client has sent all: a connection closed under its hands would cost it the answer. */
+  #linger(body: string | Buffer): void {
+    const response = this.#response;
+    const request = this.#request;
+    response.write(body);
+    let discarded = 0;
+    request.on("data", (chunk: Buffer) => {
+      discarded += chunk.length;
+      if (discarded > lingerBytes) response.end();
+    });
+    request.on("end", () => response.end());
+    request.resume();
+  }
+
+  #headers(): Record<string, string | number> {
+    const headers: Record<string, string | number> = {
+      "content-type": "application/json",
+      [requestIdKey]: this.record.requestId,
+      ...this.#deps.corsHeaders,
+    };
+    if (this.#deps.lastOnConnection()) headers["connection"] = "close";
+    return headers;
+  }
+
+  #abandon(reason: StatusError): void {
+    this.#cancellation.cancel(reason);
+    this.#end(reason.code, reason.message);
+  }
+
+  #end(code: Code, error: string): void {
+    this.#answered = true;
+    const { clock, observer, logger } = this.#deps;
+    try {
+      observer(this.record, code, clock.now() - this.#startMs, error);
+    } catch (defect) {
+      logger.error("The observer of REST calls failed", { code: codeName(code), error: defect });
+    }
+  }
+}
+
+/** TensorFlow Serving's error object, in its layout. */
+export function errorBody(message: string): string {
+  return `{\n    "error": ${encodeJsonString(message)}\n}`;
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.on("drain", done);
+    response.on("close", done);
+  });
+}
