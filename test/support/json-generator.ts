@@ -1,15 +1,4 @@
-/** Numbers from 0 up to 1 that a seed decides (xorshift32). */
-export function seededRandom(seed: number): () => number {
-  let state = (seed * 2654435761) >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state >>>= 0;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-    return state / 2 ** 32;
-  };
-}
+import { SeededRandom } from "./seeded-random.js";
 
 const scalars = [
   ..."0 -0.0 1 -1 7.25 -2.5e-3 1E5 1e+2 123456789012 0.1 1e-7 true false null".split(" "),
@@ -19,21 +8,7 @@ const blanks = ["", "", "", " ", "\n", "\t \r\n"];
 const junk = [...'[]{},:"\\ud01.e-+NIntf \u0000\u001f/x', "é", "NaN", "Infinity", "1e999", "01", "\ufeff", '"a":'];
 
 /** JSON texts: well-formed ones, and what becomes of them when someone stumbles over the keyboard. */
-export class JsonGenerator {
-  readonly #random: () => number;
-
-  constructor(seed: number) {
-    this.#random = seededRandom(seed);
-  }
-
-  below(count: number): number {
-    return Math.floor(this.#random() * count);
-  }
-
-  pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)]!;
-  }
-
+export class JsonGenerator extends SeededRandom {
   value(depth: number): string {
     const kind = depth <= 0 ? 0 : this.below(3);
     if (kind === 0) return this.pick(scalars);

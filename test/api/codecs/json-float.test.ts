@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { writeFloat32, writeFloat64, writeUint32 } from "../../../src/api/codecs/json-float.js";
-import { seededRandom } from "../../support/json-generator.js";
+import { SeededRandom } from "../../support/seeded-random.js";
 
 const bytes = Buffer.alloc(32);
 const text = (write: typeof writeFloat32, value: number) => bytes.toString("latin1", 0, write(bytes, 0, value));
@@ -44,13 +44,13 @@ describe("writeFloat32", () => {
   }
 
   it("writes text that reads back as the same float, in six digits exactly when those are enough", () => {
-    const random = seededRandom(1);
+    const random = new SeededRandom(1);
     const bits = new Uint32Array(1);
     const float = new Float32Array(bits.buffer);
     for (let round = 0; round < 60_000; round += 1) {
-      bits[0] = Math.floor(random() * 2 ** 32);
-      if (round % 3 === 1) float[0] = Math.floor(random() * 2e6) / 10 ** Math.floor(random() * 8);
-      if (round % 3 === 2) float[0] = Math.floor(random() * 1e7) * 2 ** -Math.floor(random() * 20);
+      bits[0] = random.uint32();
+      if (round % 3 === 1) float[0] = random.below(2e6) / 10 ** random.below(8);
+      if (round % 3 === 2) float[0] = random.below(1e7) * 2 ** -random.below(20);
       const value = float[0]!;
       if (!Number.isFinite(value)) continue;
       const written = single(value);
@@ -87,13 +87,13 @@ describe("writeFloat64", () => {
   }
 
   it("writes text that reads back as the same number", () => {
-    const random = seededRandom(2);
+    const random = new SeededRandom(2);
     const bits = new Uint32Array(2);
     const float = new Float64Array(bits.buffer);
     for (let round = 0; round < 20_000; round += 1) {
-      bits[0] = Math.floor(random() * 2 ** 32);
-      bits[1] = Math.floor(random() * 2 ** 32);
-      if (round % 2 === 1) float[0] = Math.floor(random() * 1e9) / 10 ** Math.floor(random() * 12);
+      bits[0] = random.uint32();
+      bits[1] = random.uint32();
+      if (round % 2 === 1) float[0] = random.below(1e9) / 10 ** random.below(12);
       const value = float[0]!;
       if (Number.isFinite(value))
         assert.ok(Object.is(Number(double(value)), value), `${value} became ${double(value)}`);
