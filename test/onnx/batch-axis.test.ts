@@ -150,12 +150,7 @@ const safe: Record<string, () => Uint8Array> = {
     }),
   "slices, parts, joins, pads and repeats within a row": () =>
     modelOf(["N", 4, 3], (g) => {
-      const whole = g.node("Slice", [
-        "x",
-        list(g, 0),
-        { max: g.initializer("end", int64Tensor([1], 2 ** 53)) }.max,
-        list(g, 0),
-      ]);
+      const whole = g.node("Slice", ["x", list(g, 0), g.initializer("end", int64Tensor([1], 2 ** 53)), list(g, 0)]);
       const slice = g.node("Slice", [whole, list(g, 1), list(g, 3), list(g, 1)]);
       g.node("Split", [slice], { axis: 1, num_outputs: 2 }, { outputs: ["first", "second"] });
       const joined = g.node("Concat", ["second", "first", "x"], { axis: 1 });
@@ -381,6 +376,25 @@ const unsafe: Record<string, [() => Uint8Array, RegExp]> = {
         g.node("Dropout", ["x", g.initializer("ratio", floatTensor([], 0.5)), training], {}, y);
       }),
     /drops elements at random/,
+  ],
+  "dropout of a constant in training": [
+    () =>
+      rows((g) => {
+        const training = g.initializer("training", { dtype: "bool", shape: [], data: Uint8Array.of(1) });
+        g.node("Mul", ["x", g.node("Dropout", [g.initializer("w", ones(1, 4)), "", training])], {}, y);
+      }),
+    /drops elements at random/,
+  ],
+  "an operator by a name that objects have anyway": [
+    () =>
+      rows((g) => g.node("toString", ["x"], {}, { domain: "__proto__", ...y }), {
+        operatorSets: { "": 21, ["__proto__"]: 1 },
+      }),
+    /is not known to keep rows apart/,
+  ],
+  "an operator of ONNX's domain by such a name": [
+    () => rows((g) => g.node("constructor", ["x"], {}, y)),
+    /is not known to keep rows apart/,
   ],
   "random numbers": [() => rows((g) => g.node("RandomNormalLike", ["x"], {}, y)), /draws random numbers/],
   "random numbers of a fixed shape": [

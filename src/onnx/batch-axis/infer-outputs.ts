@@ -28,45 +28,39 @@ export function inferOutputs(
   });
 }
 
-const domains: Readonly<Record<string, Readonly<Record<string, Rule>>>> = {
-  "": {
-    ...elementwiseRules,
-    ...movementRules,
-    ...productRules,
-    ...reductionRules,
-    ...windowRules,
-    ...elementwiseSizeRules,
-    ...movementSizeRules,
-    ...windowSizeRules,
-    ...sizeRules,
-  },
-  "ai.onnx.ml": classicRules,
-};
-
-/** Operators of "" that take the batch size where a size belongs; any other would make a value of it. */
-const takesSizes = new Set(
-  [elementwiseSizeRules, movementSizeRules, windowSizeRules, sizeRules].flatMap((rules) => Object.keys(rules)),
+// Maps, since a file may name an operator "constructor".
+const onnxRules = new Map(
+  [elementwiseRules, movementRules, productRules, reductionRules, windowRules].flatMap(Object.entries<Rule>),
 );
+/** Operators that take the batch size where a size belongs; any other would make a value of it. */
+const onnxSizeRules = new Map(
+  [elementwiseSizeRules, movementSizeRules, windowSizeRules, sizeRules].flatMap(Object.entries<Rule>),
+);
+const rulesByDomain = new Map([
+  ["", new Map([...onnxRules, ...onnxSizeRules])],
+  ["ai.onnx.ml", new Map(Object.entries(classicRules))],
+]);
 
-const isRandom = (opType: string) => opType.startsWith("Random") || opType === "Bernoulli" || opType === "Multinomial";
+/** Those that do not give the same outputs for the same inputs, or need not. */
+const mayBeRandom = /^(Bernoulli|Dropout|Multinomial|Random(Normal|Uniform)(Like)?)$/;
 
 function outputsOf(operation: Operation): readonly Layout[] {
   const { node } = operation;
   if (!subgraphsOfNode(node).next().done) operation.refuse("runs a graph of its own");
   const names = new Set(node.attribute.map(({ name }) => name));
   if (names.size !== node.attribute.length) operation.refuse("has an attribute twice");
-  const domain = standardDomain(node.domain);
-  const rule = domains[domain]?.[node.opType];
+  const rules = rulesByDomain.get(standardDomain(node.domain));
+  const rule = rules?.get(node.opType);
   const allFixed = operation.inputs.every((input) => input.axis === undefined && !holdsBatchSize(input));
-  if (allFixed && domain in domains && !isRandom(node.opType)) {
+  if (allFixed && rules !== undefined && !mayBeRandom.test(node.opType)) {
     // The same inputs give the same outputs, whatever the operator does. A rule may tell more.
     return knownOr(rule, operation, () => node.output.map(() => fixed(undefined)));
   }
-  if (rule === undefined) operation.refuse("is not known to keep rows apart");
-  if (operation.inputs.some(holdsBatchSize) && !(domain === "" && takesSizes.has(node.opType))) {
+  if (rule === undefined) return operation.refuse("is not known to keep rows apart");
+  if (operation.inputs.some(holdsBatchSize) && rule !== onnxSizeRules.get(node.opType)) {
     operation.refuse("computes with the batch size");
   }
-  return rule!(operation);
+  return rule(operation);
 }
 
 function knownOr(rule: Rule | undefined, operation: Operation, otherwise: () => readonly Layout[]): readonly Layout[] {

@@ -62,16 +62,16 @@ function resolveOpenSize(operation: Operation, { axis, shape }: Layout, target: 
   const open = target.indexOf(-1);
   if (open < 0) return target;
   const others = target.toSpliced(open, 1);
-  const with_ = (size: Size) => target.with(open, size);
-  if (shape === undefined) return with_(undefined);
+  const opened = (size: Size) => target.with(open, size);
+  if (shape === undefined) return opened(undefined);
   if (axis !== undefined && !others.includes(batch)) {
-    if (sameProduct(others, shape.toSpliced(axis, 1))) return with_(batch);
+    if (sameProduct(others, shape.toSpliced(axis, 1))) return opened(batch);
     operation.refuse("folds the batch axis");
   }
   const whole = productSize(shape.filter((size) => size !== batch));
   const rest = productSize(others.filter((size) => size !== batch));
   const known = typeof whole === "number" && typeof rest === "number" && rest > 0 && whole % rest === 0;
-  return with_(known ? whole / rest : undefined);
+  return opened(known ? whole / rest : undefined);
 }
 
 /** A list of sizes stays one while it has at most one axis. */
@@ -120,8 +120,8 @@ const unsqueeze: Rule = (operation) => {
   const rank = input.shape.length + axes.length;
   const added = new Set(axes.map((axis) => operation.axis(axis, rank)));
   if (added.size !== axes.length) operation.refuse("has an axis twice");
-  const sizes = input.shape.values();
-  const shape = Array.from({ length: rank }, (_, i) => (added.has(i) ? 1 : sizes.next().value));
+  const shape = [...input.shape];
+  for (const axis of [...added].sort((a, b) => a - b)) shape.splice(axis, 0, 1);
   if (input.axis !== undefined) return [laidOut(operation, shape)];
   return [{ ...fixed(shape), ...keptElements(operation, input, shape) }];
 };

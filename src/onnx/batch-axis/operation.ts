@@ -42,25 +42,26 @@ export class Operation {
   }
 
   has(name: string): boolean {
-    return this.#attribute(name) !== undefined;
+    return this.attribute(name) !== undefined;
   }
 
   int(name: string, otherwise: number): number {
-    const attribute = this.#attribute(name);
+    const attribute = this.attribute(name);
     return attribute === undefined ? otherwise : Number(attribute.i);
   }
 
   ints(name: string): readonly number[] | undefined {
-    return this.#attribute(name)?.ints.map(Number);
+    return this.attribute(name)?.ints.map(Number);
   }
 
   text(name: string, otherwise: string): string {
-    const attribute = this.#attribute(name);
+    const attribute = this.attribute(name);
     return attribute === undefined ? otherwise : new TextDecoder().decode(attribute.s);
   }
 
+  // A Map for each node would cost more than the few attributes that a node has.
   attribute(name: string): AttributeProto | undefined {
-    return this.#attribute(name);
+    return this.node.attribute.find((attribute) => attribute.name === name);
   }
 
   /** An input that must not change with the batch. */
@@ -92,11 +93,6 @@ export class Operation {
   axis(axis: number, rank: number): number {
     if (axis < -rank || axis >= rank) this.refuse(`has an axis ${axis} beyond its ${rank}`);
     return axis < 0 ? axis + rank : axis;
-  }
-
-  // A Map for each node would cost more than the few attributes that a node has.
-  #attribute(name: string): AttributeProto | undefined {
-    return this.node.attribute.find((attribute) => attribute.name === name);
   }
 }
 

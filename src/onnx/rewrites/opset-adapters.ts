@@ -33,7 +33,7 @@ export function adaptOperators(
   for (const [index, node] of graph.node.entries()) {
     // Bodies would have to be adapted too, each within the values it sees.
     if (!subgraphsOfNode(node).next().done) return undefined;
-    const adapter = isOnnx(node) ? adapters[node.opType] : undefined;
+    const adapter = isOnnx(node) ? adapters.get(node.opType) : undefined;
     const adapted = adapter === undefined ? [node] : adapter(node, values);
     if (adapted === undefined) return undefined;
     if (adapter !== undefined) {
@@ -142,20 +142,20 @@ const binary = ["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "P
 const newInSeven = ["Acos", "Asin", "Atan", "Cos", "Multinomial", "Sin", "Tan"];
 
 /** The operators that opset 7 changed, but for AveragePool, whose old meaning is the new one's default. */
-const adapters: Readonly<Record<string, Adapter>> = {
-  ...Object.fromEntries(binary.map((name) => [name, broadcasting])),
+const adapters = new Map<string, Adapter>([
+  ...binary.map((name): [string, Adapter] => [name, broadcasting]),
   // Both let a row of C stand for all.
-  Gemm: dropping("broadcast"),
-  PRelu: pRelu,
-  BatchNormalization: inferenceOnly,
-  Dropout: inferenceOnly,
+  ["Gemm", dropping("broadcast")],
+  ["PRelu", pRelu],
+  ["BatchNormalization", inferenceOnly],
+  ["Dropout", inferenceOnly],
   // It said whether to make the first output, which an output's name says already.
-  GRU: dropping("output_sequence"),
-  LSTM: dropping("output_sequence"),
-  RNN: dropping("output_sequence"),
-  Upsample: impossible,
-  ...Object.fromEntries(newInSeven.map((name) => [name, impossible])),
-};
+  ["GRU", dropping("output_sequence")],
+  ["LSTM", dropping("output_sequence")],
+  ["RNN", dropping("output_sequence")],
+  ["Upsample", impossible],
+  ...newInSeven.map((name): [string, Adapter] => [name, impossible]),
+]);
 
 function attribute(node: NodeProto, name: string): AttributeProto | undefined {
   return node.attribute.find((candidate) => candidate.name === name);
