@@ -183,7 +183,8 @@ export class AspiredVersionsManager {
     if (harness.stage === "ready") ready.set(version, harness);
     else if (standing !== undefined && standing !== harness) return;
     if (harness.stage === "ready") model.latest = latestOf(ready);
-    this.#options.monitor.publish(name, status);
+    const { monitor } = this.#options;
+    if (monitor.version(name, version) !== status) monitor.publish(name, status);
     if (harness.stage !== "ready" && standing === harness) {
       ready.delete(version);
       model.latest = latestOf(ready);

@@ -35,7 +35,7 @@ export interface LoaderHarnessOptions extends RetryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onLoadAttempt: (attempt: LoadAttempt) => void;
-  /** Called after each change of stage or status. */
+  /** Called after each change of stage, status or both. */
   readonly onChange: (harness: LoaderHarness) => void;
 }
 
@@ -106,7 +106,7 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   }
   /** On its way out for good, even if the version is wanted again. */
   get ending(): boolean {
-    return this.#withdrawn || this.#state.name === "unloading";
+    return this.#withdrawn || this.stage === "unloading";
   }
   /** Ended without having loaded; kept by the owner so that it is not tried over and over. */
   get failed(): boolean {
@@ -149,6 +149,8 @@ export class LoaderHarness implements VersionSnapshot, Lender {
       else this.#loadStartedMs = this.#options.clock.now();
       this.#failures = 0;
       void this.#attempt();
+    } catch (error) {
+      this.#defect(error);
     } finally {
       this.#rechecking = false;
     }
@@ -175,9 +177,11 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   unload(): void {
     const { servable } = this.#state as Extract<HarnessState, { readonly servable: Servable }>;
     const { loaded } = this.#status;
+    // Those who are told of it may still borrow the servable while they are; until then it is held here.
+    this.#handles++;
     // The last placement as a value: what is remembered of a version must not keep its session.
     this.#enter({ name: "unloading", servable }, { state: "UNLOADING", loaded: loaded && { ...loaded } });
-    if (this.#handles === 0) void this.#release(servable);
+    this.handleReturned();
   }
 
   async #release(servable: Servable): Promise<void> {

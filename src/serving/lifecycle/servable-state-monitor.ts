@@ -66,6 +66,7 @@ export class ServableStateMonitor {
 
 /** Drops the first entries that match until no more than `max` that do are left. */
 function forgetOldest<K, V>(map: Map<K, V>, max: number, matches: (value: V) => boolean): void {
+  if (map.size <= max) return;
   const keys = [...map].filter(([, value]) => matches(value)).map(([key]) => key);
   for (const key of keys.slice(0, Math.max(0, keys.length - max))) map.delete(key);
 }

@@ -128,7 +128,8 @@ export class Tokenizer {
       const newline = this.#text.indexOf("\n", this.#offset);
       this.#offset = newline < 0 ? this.#text.length : newline;
     }
-    for (let i = this.#text.indexOf("\n", start); i >= 0 && i < this.#offset; i = this.#text.indexOf("\n", i + 1)) {
+    for (let i = start; i < this.#offset; i++) {
+      if (this.#text.charCodeAt(i) !== 10) continue;
       this.#line++;
       this.#lineStart = i + 1;
     }
