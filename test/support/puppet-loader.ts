@@ -1,6 +1,6 @@
 import type { Cancellation } from "../../src/cancellation.js";
 import type { ServableId } from "../../src/serving/index.js";
-import type { LoadedServable, Loader } from "../../src/serving/lifecycle/loader.js";
+import type { FilesLook, LoadedServable, Loader } from "../../src/serving/lifecycle/loader.js";
 import { servableOf } from "./servables.js";
 
 interface Attempt {
@@ -48,8 +48,8 @@ export class PuppetLoader implements Loader {
     return this.files;
   }
 
-  async fingerprint(): Promise<string> {
-    return this.files;
+  async look(): Promise<FilesLook> {
+    return { fingerprint: this.files, atRest: this.#atRest };
   }
 
   load(cancellation: Cancellation): Promise<LoadedServable> {

@@ -57,6 +57,13 @@ interface Failure {
   readonly files: string | undefined;
 }
 
+interface Attempt {
+  readonly cancellation: CancellationSource;
+  startedMs: number;
+  /** The files' fingerprint, once they were at rest. */
+  files: string | undefined;
+}
+
 const stages = {
   new: "new",
   loading: "loading",
@@ -142,8 +149,8 @@ export class LoaderHarness implements VersionSnapshot, Lender {
     if (this.#rechecking || this.#withdrawn) return;
     this.#rechecking = true;
     try {
-      const files = await this.#options.loader.fingerprint();
-      if (this.#state !== state || this.#withdrawn || files === state.failure!.files) return;
+      const { fingerprint } = await this.#options.loader.look();
+      if (this.#state !== state || this.#withdrawn || fingerprint === state.failure!.files) return;
       this.#options.logger.info("files of a version that failed to load have changed; trying again", this.#fields());
       if (state.name === "retrying") state.timer.cancel();
       else this.#loadStartedMs = this.#options.clock.now();
@@ -191,42 +198,48 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   }
 
   async #attempt(): Promise<void> {
-    const { loader, slots, clock, id } = this.#options;
-    const cancellation = new CancellationSource();
-    const wasTried = this.#status.state === "LOADING";
-    this.#enter({ name: "loading", cancellation }, wasTried ? {} : { state: "START", error: undefined });
-    let files: string | undefined;
-    let startedMs = clock.now();
+    const { clock } = this.#options;
+    const attempt: Attempt = { cancellation: new CancellationSource(), startedMs: clock.now(), files: undefined };
+    const isRetry = this.#status.state === "LOADING";
+    this.#enter(
+      { name: "loading", cancellation: attempt.cancellation },
+      isRetry ? {} : { state: "START", error: undefined },
+    );
     try {
-      files = await loader.filesAtRest(cancellation);
-      const giveBack = await slots.acquire(id.name, cancellation);
-      let loaded: LoadedServable;
+      await this.#accept(await this.#load(attempt), attempt);
+    } catch (thrown) {
+      const error = thrown instanceof StatusError ? thrown : this.#defect(thrown);
+      this.#fail({ error, files: attempt.files }, (clock.now() - attempt.startedMs) / 1000);
+    }
+  }
+
+  /** Versions take slots in the order they were told to load; one whose files still move lets the others pass. */
+  async #load(attempt: Attempt): Promise<LoadedServable> {
+    const { loader, slots, clock, id } = this.#options;
+    for (;;) {
+      const giveBack = await slots.acquire(id.name, attempt.cancellation);
       try {
-        if (!wasTried) this.#enter(this.#state, { state: "LOADING" });
-        startedMs = clock.now();
-        loaded = await loader.load(cancellation);
+        const { fingerprint, atRest } = await loader.look();
+        if (atRest || fingerprint === attempt.files) {
+          attempt.files = fingerprint;
+          attempt.startedMs = clock.now();
+          if (this.#status.state !== "LOADING") this.#enter(this.#state, { state: "LOADING" });
+          return await loader.load(attempt.cancellation);
+        }
       } finally {
         giveBack();
       }
-      await this.#accept(loaded, files, cancellation, startedMs);
-    } catch (thrown) {
-      const error = thrown instanceof StatusError ? thrown : this.#defect(thrown);
-      this.#fail({ error, files }, (clock.now() - startedMs) / 1000);
+      attempt.files = await loader.filesAtRest(attempt.cancellation);
     }
   }
 
   /** What was loaded becomes available, unless it came too late or from files that are not what they were. */
-  async #accept(
-    { servable, batching }: LoadedServable,
-    files: string,
-    cancellation: CancellationSource,
-    startedMs: number,
-  ): Promise<void> {
+  async #accept({ servable, batching }: LoadedServable, { cancellation, files, startedMs }: Attempt): Promise<void> {
     const { loader, clock, id, logger } = this.#options;
     let refusal: StatusError | undefined;
     try {
-      if ((await loader.fingerprint()) !== files)
-        refusal = unavailable(`${this.path} changed while it was being loaded`);
+      const { fingerprint } = await loader.look();
+      if (fingerprint !== files) refusal = unavailable(`${this.path} changed while it was being loaded`);
     } catch (error) {
       refusal = error instanceof StatusError ? error : this.#defect(error);
     }

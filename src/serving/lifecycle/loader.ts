@@ -8,15 +8,23 @@ export interface LoadedServable {
   readonly batching: NonNullable<VersionStatus["loaded"]>["batching"];
 }
 
+export interface FilesLook {
+  /** Equal for two looks between which nothing was changed. */
+  readonly fingerprint: string;
+  /** Nothing has changed for a while. */
+  readonly atRest: boolean;
+}
+
 /** Makes one version into a servable. A loader is asked again when an attempt fails. */
 export interface Loader {
+  /** Looks at the version's files. */
+  look(): Promise<FilesLook>;
   /**
-   * Resolves once nobody writes to the version's files any more.
-   * @returns their fingerprint: two are equal when nothing was changed in between
+   * Resolves once nobody writes to them any more.
+   * @returns their fingerprint
    * @throws UNAVAILABLE when they keep changing; the cancellation's reason
    */
   filesAtRest(cancellation: Cancellation): Promise<string>;
-  fingerprint(): Promise<string>;
   /**
    * One attempt, trial run included: what it returns can answer. Throws a StatusError with the reason. On cancellation it
    * may stop early or succeed all the same; a servable that is not wanted any more is released by the caller.

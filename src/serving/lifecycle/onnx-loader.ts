@@ -17,8 +17,8 @@ import { fileError } from "../file-error.js";
 import type { ServableId } from "../servable.js";
 import { readSessionOptions, sessionOptionsFileName } from "../session-options.js";
 import { defaultSignatures, readSignatureDefs, signatureDefsFileName, signaturesFromDefs } from "../signature-defs.js";
-import type { LoadedServable, Loader } from "./loader.js";
-import { filesAtRest, lookAtFiles } from "./version-files.js";
+import type { FilesLook, LoadedServable, Loader } from "./loader.js";
+import { filesAtRest, isAtRest, lookAtFiles } from "./version-files.js";
 
 export interface OnnxLoaderOptions {
   readonly runtime: ModelRuntime;
@@ -44,12 +44,14 @@ export class OnnxLoader implements Loader {
     this.#options = options;
   }
 
-  filesAtRest(cancellation: Cancellation): Promise<string> {
-    return filesAtRest(() => this.#look(), this.#options.fileQuietPeriodMs, this.#options.clock, cancellation);
+  async look(): Promise<FilesLook> {
+    const snapshot = await this.#lookAtFiles();
+    const { fileQuietPeriodMs, clock } = this.#options;
+    return { fingerprint: snapshot.fingerprint, atRest: isAtRest(snapshot, fileQuietPeriodMs, clock) };
   }
 
-  async fingerprint(): Promise<string> {
-    return (await this.#look()).fingerprint;
+  filesAtRest(cancellation: Cancellation): Promise<string> {
+    return filesAtRest(() => this.#lookAtFiles(), this.#options.fileQuietPeriodMs, this.#options.clock, cancellation);
   }
 
   async load(cancellation: Cancellation): Promise<LoadedServable> {
@@ -89,7 +91,7 @@ export class OnnxLoader implements Loader {
     return { enabled: provenSafe, reason };
   }
 
-  #look() {
+  #lookAtFiles() {
     return lookAtFiles(this.#path, [join(dirname(this.#path), sessionOptionsFileName)]);
   }
 }

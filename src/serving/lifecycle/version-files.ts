@@ -57,6 +57,11 @@ export async function lookAtFiles(directory: string, files: readonly string[] = 
   return { fingerprint, newestMs: Number(newestNs / 1_000_000n) };
 }
 
+/** Whether nothing has changed for `quietMs`, as far as the files' times tell. */
+export function isAtRest({ newestMs }: FilesSnapshot, quietMs: number, clock: Clock): boolean {
+  return quietMs === 0 || clock.wallTime() - newestMs >= quietMs;
+}
+
 /**
  * Resolves once the files have not changed for `quietMs`: at once for files that are older. Where clocks disagree and
  * files are from the future, two looks that far apart must agree.
@@ -71,7 +76,7 @@ export async function filesAtRest(
 ): Promise<string> {
   const startedMs = clock.now();
   let seen = await look();
-  while (quietMs > 0 && clock.wallTime() - seen.newestMs < quietMs) {
+  while (!isAtRest(seen, quietMs, clock)) {
     if (clock.now() - startedMs > maxUnrestMs) throw unavailable("the version's files keep changing");
     await pause(quietMs, clock, cancellation);
     const again = await look();

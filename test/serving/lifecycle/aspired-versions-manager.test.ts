@@ -233,6 +233,18 @@ describe("the aspired-versions manager", () => {
     assert.equal(answering("copied"), 1n);
   });
 
+  it("loads the next largest version while the largest is still being copied", async () => {
+    manager.setAspiredVersions("m", [{ version: 2n, path: "/m/2" }]);
+    loader("m", 2n).unsettle();
+    await aspire("m", 1n, 2n);
+    await succeed("m", 1n);
+    assert.equal(answering("m"), 1n);
+    loader("m", 2n).settle();
+    await eventLoopTurns();
+    await succeed("m", 2n);
+    assert.equal(answering("m"), 2n);
+  });
+
   it("does nothing when the same is aspired to again", async () => {
     await aspire("m", 1n);
     await succeed("m", 1n);
