@@ -53,8 +53,8 @@ export class AspiredVersionsManager {
   }
 
   /**
-   * Replaces what is aspired to of one model. Setting the same again is the moment to look whether the files of a version
-   * that failed have changed. Of two entries with one version the first counts.
+   * Replaces what is aspired to of one model. Setting the same again is the moment to look whether files have changed of
+   * versions that failed, or were loaded only just now. Of two entries with one version the first counts.
    */
   setAspiredVersions(name: string, versions: readonly AspiredVersion[]): void {
     let model = this.#models.get(name);
@@ -136,7 +136,8 @@ export class AspiredVersionsManager {
     for (const harness of model.harnesses) {
       const wanted = aspired.get(harness.version);
       // A version on its way out counts as aspired when it is wanted again, so that others stay until it is back.
-      harness.aspired = wanted !== undefined && (wanted.path === harness.path || harness.ending);
+      const isCurrent = wanted?.path === harness.path && !harness.outdated;
+      harness.aspired = wanted !== undefined && (isCurrent || harness.ending);
       if (!harness.aspired) harness.withdraw();
     }
     // A version that failed stays as long as it is aspired, so that it is not tried over and over.
@@ -145,7 +146,7 @@ export class AspiredVersionsManager {
     );
     for (const { version, path } of aspired.values()) {
       const has = model.harnesses.some(
-        (harness) => harness.version === version && (harness.path === path || harness.ending),
+        (harness) => harness.version === version && ((harness.path === path && !harness.outdated) || harness.ending),
       );
       if (!has) model.harnesses.push(this.#makeHarness(model, { name: model.name, version }, path));
     }
@@ -173,8 +174,9 @@ export class AspiredVersionsManager {
   /**
    * AVAILABLE is published once requests get the version, UNLOADING before they no longer do.
    *
-   * When a model's base path changes, one version is loaded from its new place while it still answers from the old one.
-   * The new one then takes over silently, and what becomes of the old one is no state of the version any more.
+   * When a model's base path changes, or the files of a version that has just been loaded, that version is loaded anew
+   * while it still answers as it was. The new one then takes over silently, and what becomes of the old one is no state of
+   * the version any more.
    */
   #publish(model: ManagedModel, harness: LoaderHarness): void {
     const { ready, name } = model;

@@ -45,7 +45,7 @@ type HarnessState =
   | { readonly name: "loading"; readonly cancellation: CancellationSource }
   /** The last attempt failed; the next comes when the timer fires, or when the files have changed. */
   | { readonly name: "retrying"; readonly timer: Timer; readonly failure: Failure }
-  | { readonly name: "ready"; readonly servable: Servable }
+  | { readonly name: "ready"; readonly servable: Servable; readonly files: string; readonly sinceMs: number }
   /** No new handles; released when the last one is back. */
   | { readonly name: "unloading"; readonly servable: Servable }
   /** `failure`: all attempts failed; only a change of files brings it back. */
@@ -63,6 +63,9 @@ interface Attempt {
   /** The files' fingerprint, once they were at rest. */
   files: string | undefined;
 }
+
+/** How long a version that is ready is looked at again, for the rest of a copy that paused at an unlucky byte. */
+const recheckReadyMs = 60_000;
 
 const stages = {
   new: "new",
@@ -87,6 +90,7 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   #state: HarnessState = { name: "new" };
   #status: VersionStatus;
   #withdrawn = false;
+  #outdated = false;
   #handles = 0;
   #failures = 0;
   #loadStartedMs = 0;
@@ -115,6 +119,10 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   get ending(): boolean {
     return this.#withdrawn || this.stage === "unloading";
   }
+  /** Loaded from files that have changed since: to be replaced by another harness of the same version. */
+  get outdated(): boolean {
+    return this.#outdated;
+  }
   /** Ended without having loaded; kept by the owner so that it is not tried over and over. */
   get failed(): boolean {
     return this.#state.name === "ended" && this.#state.failure !== undefined;
@@ -142,16 +150,24 @@ export class LoaderHarness implements VersionSnapshot, Lender {
     } else this.#end({ error: loadingCancelled(), files: undefined });
   }
 
-  /** Tries again, with all attempts anew, when the files of a version that failed are not what they were. */
+  /**
+   * Looks at the files again. A version that failed is tried again, with all attempts anew, when they are not what they
+   * were; one that has become ready not long ago is outdated then: it was whole enough to be loaded, and yet not whole.
+   */
   async recheck(): Promise<void> {
     const state = this.#state;
-    if (state.name !== "retrying" && (state.name !== "ended" || state.failure === undefined)) return;
-    if (this.#rechecking || this.#withdrawn) return;
+    const tried = this.#filesToRecheck();
+    if (tried === undefined || this.#rechecking || this.#withdrawn) return;
     this.#rechecking = true;
     try {
       const { fingerprint } = await this.#options.loader.look();
-      if (this.#state !== state || this.#withdrawn || fingerprint === state.failure!.files) return;
-      this.#options.logger.info("files of a version that failed to load have changed; trying again", this.#fields());
+      if (this.#state !== state || this.#withdrawn || fingerprint === tried.files) return;
+      this.#options.logger.info("files of a version have changed since it was tried; loading it again", this.#fields());
+      if (state.name === "ready") {
+        this.#outdated = true;
+        this.#options.onChange(this);
+        return;
+      }
       if (state.name === "retrying") state.timer.cancel();
       else this.#loadStartedMs = this.#options.clock.now();
       this.#failures = 0;
@@ -161,6 +177,14 @@ export class LoaderHarness implements VersionSnapshot, Lender {
     } finally {
       this.#rechecking = false;
     }
+  }
+
+  /** What the last attempt was made from, where it matters whether that is still so. */
+  #filesToRecheck(): { readonly files: string | undefined } | undefined {
+    const state = this.#state;
+    if (state.name === "retrying" || state.name === "ended") return state.failure;
+    const isYoung = state.name === "ready" && this.#options.clock.now() - state.sinceMs < recheckReadyMs;
+    return isYoung && !this.#outdated ? state : undefined;
   }
 
   /** The servable while it is ready. */
@@ -234,28 +258,28 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   }
 
   /** What was loaded becomes available, unless it came too late or from files that are not what they were. */
-  async #accept({ servable, batching }: LoadedServable, { cancellation, files, startedMs }: Attempt): Promise<void> {
+  async #accept({ servable, batching }: LoadedServable, attempt: Attempt): Promise<void> {
     const { loader, clock, id, logger } = this.#options;
     let refusal: StatusError | undefined;
     try {
       const { fingerprint } = await loader.look();
-      if (fingerprint !== files) refusal = unavailable(`${this.path} changed while it was being loaded`);
+      if (fingerprint !== attempt.files) refusal = unavailable(`${this.path} changed while it was being loaded`);
     } catch (error) {
       refusal = error instanceof StatusError ? error : this.#defect(error);
     }
-    refusal = cancellation.reason ?? refusal;
+    refusal = attempt.cancellation.reason ?? refusal;
     if (refusal !== undefined) {
       await this.#discard(servable);
       throw refusal;
     }
     const now = clock.now();
-    this.#report((now - startedMs) / 1000, undefined);
+    this.#report((now - attempt.startedMs) / 1000, undefined);
     const loadSeconds = (now - this.#loadStartedMs) / 1000;
     const { signatures, description, session } = servable;
     const availableSince = clock.wallTime();
     logger.info(`Successfully loaded servable version ${formatServableId(id)}`, { ...this.#fields(), loadSeconds });
     this.#enter(
-      { name: "ready", servable },
+      { name: "ready", servable, files: attempt.files!, sinceMs: now },
       {
         state: "AVAILABLE",
         loaded: {

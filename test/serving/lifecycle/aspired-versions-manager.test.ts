@@ -571,6 +571,63 @@ describe("a version that moves to another base path", () => {
   });
 });
 
+describe("a version whose files change after it was loaded", () => {
+  it("is loaded again beside itself: it was not whole yet, and is AVAILABLE throughout", async () => {
+    await aspire("m", 1n);
+    await succeed("m", 1n);
+    const before = states.length;
+    loaders[0]!.files = "with the last bytes";
+    await aspire("m", 1n);
+    assert.equal(loaders.length, 2);
+    assert.ok(manager.isAvailable("m", 1n));
+    await succeed("m", 1n);
+    assert.deepEqual(
+      loaders.map(({ live }) => live),
+      [0, 1],
+    );
+    assert.deepEqual(states.slice(before), ["m/1 AVAILABLE"]);
+    await aspire("m", 1n);
+    assert.equal(loaders.length, 2);
+  });
+
+  it("goes on as it was when that fails", async () => {
+    makeManager(10, 0);
+    await aspire("m", 1n);
+    await succeed("m", 1n);
+    loaders[0]!.files = "overwritten";
+    await aspire("m", 1n);
+    await fail("m", 1n);
+    await aspire("m", 1n);
+    assert.equal(loaders.length, 2);
+    assert.equal(state("m", 1n), "AVAILABLE");
+    assert.equal(loaders[0]!.live, 1);
+  });
+
+  it("is left alone when it has been served for a minute: versions do not change in place", async () => {
+    await aspire("m", 1n);
+    await succeed("m", 1n);
+    await advance(60_000);
+    loaders[0]!.files = "overwritten";
+    await aspire("m", 1n);
+    assert.equal(loaders.length, 1);
+  });
+
+  it("is unloaded as a whole when it is no longer wanted", async () => {
+    await aspire("m", 1n);
+    await succeed("m", 1n);
+    loaders[0]!.files = "with the last bytes";
+    await aspire("m", 1n);
+    await aspire("m");
+    await succeed("m", 1n);
+    assert.equal(manager.liveVersions(), 0);
+    assert.equal(state("m", 1n), "END");
+    assert.deepEqual(
+      loaders.map(({ live }) => live),
+      [0, 0],
+    );
+  });
+});
+
 describe("closing the manager", () => {
   it("resolves at once when there is nothing", async () => {
     await manager.close();
