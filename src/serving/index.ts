@@ -20,10 +20,8 @@ export {
   FileSystemModelRepository,
   type ModelRepository,
   type ModelRepositoryContext,
-  type ModelRepositoryOptions,
-  startupError,
-  type UnavailableModel,
 } from "./model-repository.js";
+export type { ModelRepositoryOptions } from "./model-repository-options.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";
 export {
   checkMethodName,
@@ -43,6 +41,7 @@ export { sessionOptionsFileName } from "./session-options.js";
 export { signatureDefsFileName } from "./signature-defs.js";
 /** Protobuf's text format, for other configuration files: a schema is a value, and the type read follows from it. */
 export * as textProto from "./text-proto/index.js";
+export { startupError, type UnavailableModel } from "./unavailable-model.js";
 export {
   listVersions,
   nextVersion,

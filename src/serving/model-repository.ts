@@ -1,19 +1,8 @@
-import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { type Cancellation, neverCancelled } from "../cancellation.js";
 import { type Clock, systemClock } from "../clock.js";
-import { requireInteger } from "../options.js";
-import type { BatchingOptions, ModelRuntime, SessionOptions } from "../runtime/index.js";
-import {
-  Code,
-  codeName,
-  failedPrecondition,
-  invalidArgument,
-  notFound,
-  type StatusError,
-  unavailable,
-  unknown,
-} from "../status.js";
+import { availableCpus, type ModelRuntime } from "../runtime/index.js";
+import { Code, failedPrecondition, invalidArgument, notFound, type StatusError, unavailable } from "../status.js";
 import { type Logger, silentLogger } from "../telemetry/index.js";
 import { availabilityPreserving } from "./lifecycle/aspired-version-policy.js";
 import { AspiredVersionsManager } from "./lifecycle/aspired-versions-manager.js";
@@ -22,8 +11,10 @@ import type { LoadAttempt } from "./lifecycle/loader-harness.js";
 import { OnnxLoader } from "./lifecycle/onnx-loader.js";
 import { ServableStateMonitor } from "./lifecycle/servable-state-monitor.js";
 import { type ConfiguredModel, compareConfigs, type ModelServerConfig, validateModelConfigs } from "./model-config.js";
+import { type ModelRepositoryOptions, validateModelRepositoryOptions } from "./model-repository-options.js";
 import type { ModelStatus, VersionStatus } from "./model-status.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
+import { didNotBecomeAvailable, type UnavailableModel } from "./unavailable-model.js";
 
 /** All models of this server: the facade that every door speaks to (TensorFlow Serving's ServerCore). */
 export interface ModelRepository {
@@ -69,25 +60,6 @@ export interface ConfigurableModelRepository extends ModelRepository {
   reloadConfig(config: ModelServerConfig, cancellation: Cancellation): Promise<void>;
 }
 
-export interface ModelRepositoryOptions {
-  /** From one look into base paths to the next. Default 1; 0: one look at each model; negative: none. */
-  readonly fileSystemPollWaitSeconds: number;
-  /** How long files of a version must not have changed before it is loaded. Default 500; 0: not at all. */
-  readonly fileQuietPeriodMs: number;
-  /** Models that load at the same time, at most. Default 0: as many as there are CPUs, but two at least. */
-  readonly numLoadThreads: number;
-  /** Attempts after the first. Default 5. */
-  readonly maxNumLoadRetries: number;
-  /** The longest wait between two attempts; the first ones come sooner. Default 60 000 000; 0 or less: none. */
-  readonly loadRetryIntervalMicros: number;
-  /** Accept labels for versions that cannot answer yet, unless the label is moved. Default false. */
-  readonly allowVersionLabelsForUnavailableModels: boolean;
-  /** For models whose files do not say otherwise. */
-  readonly sessionOptions: SessionOptions;
-  /** Run together what waits together, for models where that is proven safe. Default undefined: never. */
-  readonly batching: Partial<BatchingOptions> | undefined;
-}
-
 export interface ModelRepositoryContext {
   readonly runtime: ModelRuntime;
   readonly logger?: Logger;
@@ -96,39 +68,11 @@ export interface ModelRepositoryContext {
   readonly onLoadAttempt?: (attempt: LoadAttempt) => void;
 }
 
-/** Why one model cannot answer. */
-export interface UnavailableModel {
-  readonly name: string;
-  /** undefined: there was none to load. */
-  readonly version: bigint | undefined;
-  readonly error: StatusError;
-}
-
 export function createModelRepository(
   options: Partial<ModelRepositoryOptions>,
   context: ModelRepositoryContext,
 ): FileSystemModelRepository {
   return new FileSystemModelRepository(validateModelRepositoryOptions(options), context);
-}
-
-function validateModelRepositoryOptions(given: Partial<ModelRepositoryOptions>): ModelRepositoryOptions {
-  const options: ModelRepositoryOptions = {
-    fileSystemPollWaitSeconds: 1,
-    fileQuietPeriodMs: 500,
-    numLoadThreads: 0,
-    maxNumLoadRetries: 5,
-    loadRetryIntervalMicros: 60_000_000,
-    allowVersionLabelsForUnavailableModels: false,
-    sessionOptions: {},
-    batching: undefined,
-    ...given,
-  };
-  requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });
-  requireInteger("fileQuietPeriodMs", options.fileQuietPeriodMs, { min: 0, max: 60_000 });
-  requireInteger("numLoadThreads", options.numLoadThreads, { min: 0, max: 1024 });
-  requireInteger("maxNumLoadRetries", options.maxNumLoadRetries, { min: 0 });
-  requireInteger("loadRetryIntervalMicros", options.loadRetryIntervalMicros, { max: 2_000_000_000_000 });
-  return Object.freeze(options);
 }
 
 /** Serves what lies in the base paths of a configuration, and follows both. */
@@ -160,7 +104,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     this.#manager = new AspiredVersionsManager({
       ...shared,
       policy: availabilityPreserving,
-      maxConcurrentLoads: options.numLoadThreads === 0 ? Math.max(2, availableParallelism()) : options.numLoadThreads,
+      maxConcurrentLoads: options.numLoadThreads === 0 ? Math.max(2, availableCpus()) : options.numLoadThreads,
       maxNumLoadRetries: options.maxNumLoadRetries,
       loadRetryIntervalMicros: options.loadRetryIntervalMicros,
       makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime }),
@@ -408,19 +352,6 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
 
 function shuttingDown(): StatusError {
   return unavailable("the server is shutting down");
-}
-
-/** What TensorFlow Serving exits with when models fail at start. */
-export function startupError(failed: readonly UnavailableModel[]): StatusError {
-  return didNotBecomeAvailable("servable(s)", failed);
-}
-
-function didNotBecomeAvailable(what: string, failed: readonly UnavailableModel[]): StatusError {
-  const each = failed.map(({ name, version, error }) => {
-    const id = version === undefined ? `{name: ${name}}` : `{name: ${name} version: ${version}}`;
-    return `{${id} due to error: ${codeName(error.code)}: ${error.message}}, `;
-  });
-  return unknown(`${failed.length} ${what} did not become available: {${each.join("")}}`);
 }
 
 function orCancelled<T>(work: Promise<T>, cancellation: Cancellation): Promise<T> {
