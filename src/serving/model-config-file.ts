@@ -145,6 +145,9 @@ export interface ModelConfigFilePollerOptions {
   readonly logger: Logger;
 }
 
+/** Node's timers fire at once when asked for more. */
+const maxTimerMs = 2 ** 31 - 1;
+
 /** Reads the config file again and again, and hands over what it says. Whatever goes wrong is logged; nothing stops. */
 export class ModelConfigFilePoller {
   readonly #options: ModelConfigFilePollerOptions;
@@ -181,7 +184,8 @@ export class ModelConfigFilePoller {
   #tick(): void {
     if (this.#closed) return;
     void this.poll();
-    this.#timer = this.#options.clock.setTimer(this.#options.pollWaitSeconds * 1000, () => this.#tick());
+    const waitMs = Math.min(this.#options.pollWaitSeconds * 1000, maxTimerMs);
+    this.#timer = this.#options.clock.setTimer(waitMs, () => this.#tick());
   }
 
   async #read(): Promise<void> {

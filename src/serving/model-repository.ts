@@ -2,7 +2,15 @@ import { dirname } from "node:path";
 import { type Cancellation, neverCancelled } from "../cancellation.js";
 import { type Clock, systemClock } from "../clock.js";
 import { availableCpus, type ModelRuntime } from "../runtime/index.js";
-import { Code, failedPrecondition, invalidArgument, notFound, type StatusError, unavailable } from "../status.js";
+import {
+  Code,
+  errorMessage,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  type StatusError,
+  unavailable,
+} from "../status.js";
 import { type Logger, silentLogger } from "../telemetry/index.js";
 import { availabilityPreserving } from "./lifecycle/aspired-version-policy.js";
 import { AspiredVersionsManager } from "./lifecycle/aspired-versions-manager.js";
@@ -321,7 +329,14 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
   }
 
   #wake(): void {
-    for (const look of [...this.#waiting]) look();
+    for (const look of [...this.#waiting]) {
+      try {
+        look();
+      } catch (error) {
+        // A listener's defect is not to stop a model from being served.
+        this.#logger.error("a listener to the repository failed", { reason: errorMessage(error) });
+      }
+    }
   }
 
   /** What has become of a model since it was configured. */

@@ -641,6 +641,22 @@ describe("reloading the configuration", () => {
   });
 });
 
+describe("a listener to the repository", () => {
+  it("hears of models that will not be served, and stops nobody when it throws", async () => {
+    const seen: boolean[] = [];
+    repository.onChange(() => {
+      seen.push(repository.settled());
+      throw new Error("listener's own");
+    });
+    publish("m", 1);
+    await start("m", "missing");
+    await reached("m", 1n, "AVAILABLE");
+    await until(() => repository.settled());
+    assert.equal(seen.at(-1), true);
+    assert.equal(log.of("error")[0]!.message, "a listener to the repository failed");
+  });
+});
+
 describe("closing the repository", () => {
   it("waits for handles, unless told not to", async () => {
     publish("m", 1);
