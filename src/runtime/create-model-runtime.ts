@@ -132,13 +132,14 @@ class OnnxModelRuntime implements CountedModelRuntime {
   }
 
   async #load(name: string, path: string, asked: ValidSessionOptions): Promise<LoadedModel> {
-    const { maxModelFileBytes, cpus, warmupMaxBytes } = this.#options;
+    const { maxModelFileBytes, cpus, warmupMaxBytes, inlineMaxCreateMs } = this.#options;
     const { worker, opened } = ModelWorker.load(name, this.#startThread, {
       path,
       maxFileBytes: maxModelFileBytes,
       asked,
       cpus,
       warmupMaxBytes,
+      inlineMaxCreateMs,
     });
     this.#watch(worker);
     const loaded = await opened;

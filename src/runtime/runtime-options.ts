@@ -14,6 +14,8 @@ export interface RuntimeOptions {
    * and back costs; 0 keeps every model off the serving thread.
    */
   readonly inlineThresholdMicros: number;
+  /** A model whose session takes longer to make is not made again on the serving thread to live there. Default 20. */
+  readonly inlineMaxCreateMs: number;
   /** Calls of a model on the serving thread that carry more make it move to a thread pool. Default 64 KiB. */
   readonly inlineMaxFeedBytes: number;
   /** A model on the serving thread whose runs take longer on average moves to a thread pool. Default 1000. */
@@ -29,6 +31,7 @@ export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeO
     maxModelFileBytes: 2 ** 31 - 1,
     loadTimeoutMs: 0,
     inlineThresholdMicros: 50,
+    inlineMaxCreateMs: 20,
     inlineMaxFeedBytes: 64 * 1024,
     inlineSlowRunMicros: 1000,
     warmupMaxBytes: 64 * 1024 * 1024,
@@ -38,6 +41,7 @@ export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeO
   requireInteger("maxModelFileBytes", options.maxModelFileBytes, { min: 1 });
   requireInteger("loadTimeoutMs", options.loadTimeoutMs, { min: 0, max: 2 ** 31 - 1 });
   requireInteger("inlineThresholdMicros", options.inlineThresholdMicros, { min: 0 });
+  requireInteger("inlineMaxCreateMs", options.inlineMaxCreateMs, { min: 0 });
   requireInteger("inlineMaxFeedBytes", options.inlineMaxFeedBytes, { min: 0 });
   requireInteger("inlineSlowRunMicros", options.inlineSlowRunMicros, { min: 1 });
   requireInteger("warmupMaxBytes", options.warmupMaxBytes, { min: 0 });

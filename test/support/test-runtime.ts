@@ -17,6 +17,7 @@ export const alwaysPool: Partial<RuntimeOptions> = { inlineThresholdMicros: 0 };
 /** Options under which every model that may live on the serving thread does, however slow this machine. */
 export const alwaysInline: Partial<RuntimeOptions> = {
   inlineThresholdMicros: 1_000_000_000,
+  inlineMaxCreateMs: 1_000_000_000,
   inlineSlowRunMicros: 1_000_000_000,
 };
 

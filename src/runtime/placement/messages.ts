@@ -24,6 +24,8 @@ export interface LoadMessage {
   readonly asked: Pick<ValidSessionOptions, "poolSize" | "intraOpThreads">;
   readonly cpus: number;
   readonly warmupMaxBytes: number;
+  /** The time to make a session is measured again when it is longer than this. */
+  readonly inlineMaxCreateMs: number;
   readonly claims: Claims;
 }
 
@@ -55,7 +57,7 @@ export interface LoadedMessage {
   readonly kind: "loaded";
   readonly model: OpenedModel;
   readonly warmup: WarmupMeasure;
-  /** How long making the session took. */
+  /** How long it takes to make a session. */
   readonly createMs: number;
   /** Types of the graph's nodes; undefined for a file that keeps its graph to itself. */
   readonly operators: readonly string[] | undefined;

@@ -27,9 +27,7 @@ export async function loadModel(message: LoadMessage): Promise<Opening<LoadedMes
       ? { path, bytes: share(file.bytes), externalDataFolder: file.externalDataFolder }
       : { path, bytes: undefined, externalDataFolder: undefined };
   loadBinding(); // not part of what making this session takes
-  const start = performance.now();
-  const session = createSession({ source, plan });
-  const createMs = performance.now() - start;
+  const { session, createMs } = createMeasured({ source, plan }, message.inlineMaxCreateMs);
   try {
     const description =
       file.format === "onnx" ? file.description : describeOrtModel(sizeBytes, session.inputs, session.outputs);
@@ -58,6 +56,28 @@ export async function joinModel({ model, warmupMaxBytes }: JoinMessage): Promise
     session.release();
     throw error;
   }
+}
+
+const createAttempts = 3;
+
+/**
+ * A single measure says little on a busy machine, and a small model is worth a second look: one that seems too slow by
+ * little is made again, and the least time counts.
+ */
+function createMeasured(
+  model: Pick<OpenedModel, "source" | "plan">,
+  tooLongMs: number,
+): { readonly session: NativeSession; readonly createMs: number } {
+  let session: NativeSession | undefined;
+  let createMs = Infinity;
+  for (let attempt = 0; attempt < createAttempts; attempt += 1) {
+    session?.release();
+    const start = performance.now();
+    session = createSession(model);
+    createMs = Math.min(createMs, performance.now() - start);
+    if (createMs <= tooLongMs || createMs > 10 * tooLongMs) break;
+  }
+  return { session: session!, createMs };
 }
 
 function createSession({ source, plan }: Pick<OpenedModel, "source" | "plan">): NativeSession {

@@ -20,13 +20,11 @@ export interface PlacementDecision {
 }
 
 const inlineModelBytes = 1024 * 1024;
-/** Making the session again, on the serving thread, holds everyone up this long at most. */
-const inlineCreateMs = 20;
 
 /** On the serving thread only what is short there beyond doubt; everything else goes to a thread pool. */
 export function decidePlacement(
   { modelBytes, hasStringInputs, warmupRunMicros, warmupSkipped, createMs, operators }: PlacementEvidence,
-  { inlineThresholdMicros }: Pick<RuntimeOptions, "inlineThresholdMicros">,
+  { inlineThresholdMicros, inlineMaxCreateMs }: Pick<RuntimeOptions, "inlineThresholdMicros" | "inlineMaxCreateMs">,
 ): PlacementDecision {
   const pool = (reason: string): PlacementDecision => ({ kind: "thread-pool", reason });
   if (inlineThresholdMicros === 0) return pool("no model is to run on the serving thread");
@@ -41,7 +39,7 @@ export function decidePlacement(
   if (operators === undefined) return pool(`${median}, but what its graph does is not known`);
   const unbounded = operators.find(costFollowsValues);
   if (unbounded !== undefined) return pool(`${median}, but what ${unbounded} costs follows from values it is fed`);
-  if (createMs > inlineCreateMs) return pool(`${median}, but its session took ${Math.round(createMs)} ms to make`);
+  if (createMs > inlineMaxCreateMs) return pool(`${median}, but its session took ${Math.round(createMs)} ms to make`);
   return { kind: "inline", reason: `${median}, under the ${formatMicros(inlineThresholdMicros)} of a thread hop` };
 }
 

@@ -35,8 +35,10 @@ const values = new RegExp(
     "\\bindex(es)?\\b|\\bindices\\b",
     "invalid[ _]argument",
     "invalid value",
-    "division by zero",
-    "failed to parse|cannot (be )?cast|could not (be )?(parse|convert)",
+    "by zero",
+    "negative",
+    "overflow",
+    "\\bsto(d|f|l|ll|ul|ull)\\b", // a Cast whose text is no number says no more than this
   ].join("|"),
   "i",
 );

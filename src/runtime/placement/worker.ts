@@ -28,7 +28,9 @@ export interface WorkerThread {
 /** Starts a thread that runs worker-main.ts. */
 export type StartThread = () => WorkerThread;
 
-export const startWorkerThread: StartThread = () => new Worker(new URL("./worker-main.js", import.meta.url));
+// Without the process's own Node options: some of them, such as --input-type, keep a worker from starting.
+export const startWorkerThread: StartThread = () =>
+  new Worker(new URL("./worker-main.js", import.meta.url), { execArgv: [] });
 
 /** A run as a worker holds it. */
 export interface WorkerRun {
