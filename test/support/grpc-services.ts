@@ -6,13 +6,18 @@ import {
   Metadata,
   type ServiceError,
 } from "@grpc/grpc-js";
+import { catalogService } from "../../src/api/grpc/catalog-service.js";
 import { createDispatcher } from "../../src/api/grpc/dispatch.js";
+import { healthService } from "../../src/api/grpc/health.js";
 import { standardInterceptors } from "../../src/api/grpc/interceptors.js";
-import { createServiceTable, type ServicesOptions } from "../../src/api/grpc/services.js";
+import { modelService } from "../../src/api/grpc/model-service.js";
+import { type PredictionServiceOptions, predictionService } from "../../src/api/grpc/prediction-service.js";
+import { reflectionService } from "../../src/api/grpc/reflection.js";
 import { ServingSwitch } from "../../src/api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "../../src/api/grpc/transport/grpc-js.js";
 import { validateGrpcTransportOptions } from "../../src/api/grpc/transport/transport-options.js";
 import { systemClock } from "../../src/clock.js";
+import { descriptorSetBase64 } from "../../src/gen/descriptor-set.js";
 import type { Code } from "../../src/status.js";
 import type { CallRecord } from "../../src/telemetry/index.js";
 import { FakeRepository } from "./fake-repository.js";
@@ -34,13 +39,18 @@ export class GrpcServices implements AsyncDisposable {
   readonly #clients: Client[] = [];
   #close: (() => Promise<void>) | undefined;
 
-  static async start(options: Partial<ServicesOptions> = {}): Promise<GrpcServices> {
+  static async start(prediction: Partial<PredictionServiceOptions> = {}): Promise<GrpcServices> {
     const services = new GrpcServices();
     const { repository, servingSwitch, log, ended } = services;
-    const table = createServiceTable(
-      { repository, servingSwitch },
-      { prediction: {}, health: true, reflection: true, ...options },
-    );
+    const methods = [
+      ...predictionService(repository, prediction),
+      ...modelService(repository),
+      ...catalogService(repository),
+    ];
+    const names = () => new Set(methods.map(({ path }) => path.split("/")[1]!));
+    methods.push(...healthService(repository, servingSwitch, names()));
+    methods.push(...reflectionService(Buffer.from(descriptorSetBase64, "base64"), names()));
+    const table = new Map(methods.map((method) => [method.path, method]));
     const clock = systemClock;
     const interceptors = standardInterceptors(clock, (record, code, _ms, message) =>
       ended.push({ record, code, message }),

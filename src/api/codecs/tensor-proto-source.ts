@@ -13,8 +13,8 @@ import {
   type NumericData,
   type Shape,
   type Tensor,
-  viewAs,
 } from "../../tensor/index.js";
+import { readElements } from "./element-bytes.js";
 import { countVarints, halvesOf, type NarrowArray, readBools, readNarrow, readWide } from "./packed-values.js";
 import { decodeContentStrings, decodeString } from "./tensor-strings.js";
 import { tagOf, WireFormatError, WireReader, WireType } from "./wire-reader.js";
@@ -235,17 +235,15 @@ export class TensorProtoSource implements TensorSource {
     const count = this.#count;
     if (count === 0) return new array(0);
     if (this.#contentEnd > this.#contentStart) {
-      const content = this.#bytes.subarray(this.#contentStart, this.#contentEnd);
-      if (info.name === "bool") requireBools(content);
-      return viewAs(info.name, content);
+      if (info.name === "bool") requireBools(this.#bytes, this.#contentStart, this.#contentEnd);
+      return readElements(info, this.#bytes, this.#contentStart, count);
     }
     const field = valueFieldOf[info.name]!;
     const single = this.#onlyChunk(field);
     if (single && (field === valueFields.float_val || field === valueFields.double_val)) {
-      const bytes = count * info.bytesPerElement;
-      // All there, in one piece: the message's own memory, or one copy where it does not lie aligned.
-      if (this.#chunkEnd - this.#chunkStart >= bytes) {
-        return viewAs(info.name, this.#bytes.subarray(this.#chunkStart, this.#chunkStart + bytes));
+      // All there, in one piece.
+      if (this.#chunkEnd - this.#chunkStart >= count * info.bytesPerElement) {
+        return readElements(info, this.#bytes, this.#chunkStart, count);
       }
     }
     const data = new array(count);
@@ -375,10 +373,11 @@ function readChunk(
   }
 }
 
-function requireBools(content: Uint8Array): void {
-  for (let index = 0; index < content.length; index++) {
-    if (content[index]! > 1)
-      throw invalidArgument(`element ${index} of a bool tensor is ${content[index]}; expected 0 or 1`);
+function requireBools(bytes: Uint8Array, start: number, end: number): void {
+  for (let pos = start; pos < end; pos++) {
+    if (bytes[pos]! > 1) {
+      throw invalidArgument(`element ${pos - start} of a bool tensor is ${bytes[pos]}; expected 0 or 1`);
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 // tensorflow.TensorProto, written straight into the response. Every tensor is gone over twice: once for the sizes that
 // protobuf puts in front, once for the bytes.
 import { internal } from "../../status.js";
-import { bytesOf, elementTypeInfo, type NumericData, type Tensor } from "../../tensor/index.js";
+import { elementTypeInfo, type NumericData, type Tensor } from "../../tensor/index.js";
+import { writeElements } from "./element-bytes.js";
 import { type NarrowArray, narrowSize, wideSize, writeNarrow, writeWide } from "./packed-values.js";
 import { contentStringsSize, writeContentStrings } from "./tensor-strings.js";
 import { tagOf, WireType } from "./wire-reader.js";
@@ -141,8 +142,7 @@ function writeValues(out: Buffer, start: number, { tensor, form, valuesSize }: M
   const pos = writeVarint32(out, writeVarint32(out, start, form.tag), valuesSize);
   switch (form.kind) {
     case "bytes":
-      out.set(bytesOf(data as NumericData), pos);
-      return pos + valuesSize;
+      return writeElements(out, pos, tensor.dtype, data as NumericData);
     case "narrow":
       return writeNarrow(out, pos, data as NarrowArray);
     case "wide":

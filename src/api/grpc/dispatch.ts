@@ -4,7 +4,7 @@ import { CancellationSource } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { Code, cancelled, errorMessage, internal, StatusError, unimplemented } from "../../status.js";
 import type { CallRecord, Logger } from "../../telemetry/index.js";
-import type { CallEnd, InterceptedCall, Interceptor } from "./interceptors.js";
+import { type CallEnd, type InterceptedCall, type Interceptor, requestIdKey } from "./interceptors.js";
 import { RequestStream } from "./request-stream.js";
 import type { Metadata, Method, Peer, ServiceTable } from "./service-table.js";
 import { boundStatusMessage } from "./status-message.js";
@@ -322,8 +322,11 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
     const code = error?.code ?? Code.OK;
     const message = error === undefined ? "" : boundStatusMessage(error.message);
     if (audible) {
+      const { requestId } = this.record;
+      if (requestId !== "") this.#trailers.push([requestIdKey, requestId]);
       // Trailers alone carry the headers' fields too, so that they are not lost.
-      const fields = this.#responding ? this.#trailers : [...this.#headers, ...this.#trailers];
+      const fields =
+        this.#responding || this.#headers.length === 0 ? this.#trailers : [...this.#headers, ...this.#trailers];
       this.#transport.sendStatus(code, message, fields);
     }
     for (let index = this.#callEnds.length - 1; index >= 0; index--) {

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Clock } from "../../clock.js";
 import { type Code, deadlineExceeded, type StatusError } from "../../status.js";
 import type { CallRecord } from "../../telemetry/index.js";
+import { DeadlineTimers } from "./deadline-timers.js";
 import type { Call } from "./service-table.js";
 
 /** A call as an interceptor sees it. */
@@ -28,38 +29,37 @@ export function standardInterceptors(clock: Clock, observer: CallObserver): read
   return [telemetryInterceptor(clock, observer), deadlineInterceptor(clock)];
 }
 
-const requestIdKey = "x-request-id";
+export const requestIdKey = "x-request-id";
 const maxRequestIdLength = 128;
 
-/** Gives the call its request id, the client's own or a new one, sends it back in the trailers, and reports the call's end. */
+/** Gives the call its request id, the client's own or a new one, and reports the call's end. The trailers carry the id back. */
 export function telemetryInterceptor(clock: Clock, observer: CallObserver): Interceptor {
   const nextRequestId = requestIds();
   return (call) => {
     const startMs = clock.now();
     const given = call.metadata.get(requestIdKey);
-    call.record.requestId = isRequestId(given) ? given : nextRequestId();
-    call.setTrailer(requestIdKey, call.record.requestId);
+    call.record.requestId = given !== undefined && isRequestId(given) ? given : nextRequestId();
     return (code, message) => observer(call.record, code, clock.now() - startMs, message);
   };
 }
 
 /** Ends calls with DEADLINE_EXCEEDED when the client's deadline passes. */
 export function deadlineInterceptor(clock: Clock): Interceptor {
+  const timers = new DeadlineTimers(clock);
   return (call) => {
     const { deadlineMs } = call.cancellation;
     if (deadlineMs === undefined) return undefined;
     const leftMs = deadlineMs - clock.now();
     if (leftMs <= 0) throw deadlineExceeded("Deadline exceeded before the call was served");
     if (leftMs > maxTimerMs) return undefined;
-    const timer = clock.setTimer(leftMs, () => call.fail(deadlineExceeded("Deadline exceeded")));
-    return () => timer.cancel();
+    return timers.set(deadlineMs, () => call.fail(deadlineExceeded("Deadline exceeded")));
   };
 }
 
 /** Node's timers count in 31 bits (24 days) and fire at once beyond. */
-const maxTimerMs = 2 ** 31 - 1;
+const maxTimerMs = 2 ** 31 - 100;
 
-function isRequestId(value: string | Uint8Array | undefined): value is string {
+function isRequestId(value: string | Uint8Array): value is string {
   return typeof value === "string" && value.length > 0 && value.length <= maxRequestIdLength && /^[!-~]+$/.test(value);
 }
 
@@ -67,5 +67,5 @@ function isRequestId(value: string | Uint8Array | undefined): value is string {
 function requestIds(): () => string {
   const prefix = randomBytes(6).toString("hex");
   let count = 0;
-  return () => `${prefix}-${(count++).toString(36)}`;
+  return () => `${prefix}-${count++}`;
 }

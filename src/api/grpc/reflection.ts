@@ -5,7 +5,7 @@ import { Code, invalidArgument } from "../../status.js";
 import { DescriptorIndex } from "./descriptor-index.js";
 import type { BidiMethod, Method } from "./service-table.js";
 
-export const reflectionServices = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+const reflectionServices = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /**
  * @param descriptorSet a serialized google.protobuf.FileDescriptorSet with the files of all services and their imports

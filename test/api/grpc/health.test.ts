@@ -48,7 +48,6 @@ describe("Health.Check", () => {
       "tensorflow.serving.ModelService",
       "onnxd.v1.CatalogService",
       "grpc.health.v1.Health",
-      "grpc.reflection.v1.ServerReflection",
       "PredictionService",
       "ModelService",
       "model/m",

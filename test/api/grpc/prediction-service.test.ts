@@ -113,7 +113,7 @@ describe("PredictionService.Predict", () => {
   });
 
   it("answers in tensor_content when told so", async () => {
-    await using services = await started({ prediction: { enableSerializationAsTensorContent: true } });
+    await using services = await started({ enableSerializationAsTensorContent: true });
     const client = services.client(PredictionServiceClient);
     const { outputs } = await callUnary(client, client.predict, predictRequest("half", { x: floats(1) }));
     assert.deepEqual(outputs.get("y")?.floatVal, []);
