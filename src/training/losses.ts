@@ -21,12 +21,15 @@ export interface LossOptions {
   readonly delta: number;
   /** Cross-entropies: the share of certainty that is spread over all classes. Default 0. */
   readonly labelSmoothing: number;
+  /** Cross-entropies: whether the model gives logits. Default auto: unless it ends in Sigmoid or Softmax. */
+  readonly fromLogits: "auto" | "yes" | "no";
 }
 
 export function validateLossOptions(given: Partial<LossOptions>): LossOptions {
   const kind = given.kind ?? "mse";
   requireOneOf("loss", kind, lossKinds);
-  const options: LossOptions = { kind, delta: 1, labelSmoothing: 0, ...given };
+  const options: LossOptions = { kind, delta: 1, labelSmoothing: 0, fromLogits: "auto", ...given };
+  requireOneOf("from_logits", options.fromLogits, ["auto", "yes", "no"]);
   requireNumber("delta", options.delta, { above: 0 });
   requireNumber("label_smoothing", options.labelSmoothing, { min: 0, below: 1 });
   if (options.labelSmoothing > 0 && !isCrossEntropy(kind)) {
@@ -56,18 +59,31 @@ export interface Predictions {
 export function findLogits(
   graph: Graph,
   output: string,
-  kind: LossKind,
+  { kind, fromLogits }: Pick<LossOptions, "kind" | "fromLogits">,
   rankOf: (value: string) => number,
 ): Predictions {
   if (!isCrossEntropy(kind)) return { value: output, areLogits: false };
+  if (fromLogits !== "auto") return { value: output, areLogits: fromLogits === "yes" };
   const producer = (value: string) => graph.nodes.find((node) => node.domain === "" && node.outputs.includes(value));
   let node = producer(output);
   while (node?.opType === "Identity") node = producer(node.inputs[0]!);
-  if (node === undefined) return { value: output, areLogits: false };
-  const wanted = kind === "binary_crossentropy" ? isSigmoid(node) : isSoftmax(node, rankOf);
-  return wanted ? { value: node.inputs[0]!, areLogits: true } : { value: output, areLogits: false };
+  if (node !== undefined && (kind === "binary_crossentropy" ? isSigmoid(node) : isSoftmax(node, rankOf))) {
+    return { value: node.inputs[0]!, areLogits: true };
+  }
+  // Behind a change of shape, the loss stays where the model's output is; but probabilities are known as such.
+  while (node !== undefined && keepingValues.has(node.opType)) node = producer(node.inputs[0]!);
+  const squashed = ["Sigmoid", "Softmax", "LogSoftmax"].includes(node?.opType ?? "");
+  return { value: output, areLogits: !squashed };
 }
 
+const keepingValues: ReadonlySet<string> = new Set([
+  "Identity",
+  "Reshape",
+  "Squeeze",
+  "Unsqueeze",
+  "Flatten",
+  "Transpose",
+]);
 const isSigmoid = ({ opType }: GraphNode): boolean => opType === "Sigmoid";
 
 function isSoftmax({ opType, attributes, inputs }: GraphNode, rankOf: (value: string) => number): boolean {

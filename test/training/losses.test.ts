@@ -199,7 +199,7 @@ describe("the place where a loss attaches", () => {
     else graph.nodes[0]!.outputs[0] = "y";
     return graph;
   };
-  const found = (graph: Graph, kind: LossKind) => findLogits(graph, "y", kind, () => 2);
+  const found = (graph: Graph, kind: LossKind) => findLogits(graph, "y", { kind, fromLogits: "auto" }, () => 2);
   const logits = { value: "z", areLogits: true };
   const output = { value: "y", areLogits: false };
 
@@ -215,6 +215,24 @@ describe("the place where a loss attaches", () => {
     assert.deepEqual(found(ending("Sigmoid"), "categorical_crossentropy"), output);
     assert.deepEqual(found(ending("Softmax"), "binary_crossentropy"), output);
     assert.deepEqual(found(ending("Sigmoid"), "mse"), output);
-    assert.deepEqual(found(new Graph(), "binary_crossentropy"), output);
+  });
+
+  it("is the output of a model that ends in logits", () => {
+    assert.deepEqual(found(ending("MatMul"), "categorical_crossentropy"), { value: "y", areLogits: true });
+    assert.deepEqual(found(ending("MatMul"), "mse"), output);
+  });
+
+  it("knows probabilities behind a change of shape", () => {
+    const graph = ending("Sigmoid");
+    graph.nodes[0]!.outputs[0] = "p";
+    graph.node("Squeeze", ["p"], {}, { outputs: ["y"] });
+    assert.deepEqual(found(graph, "binary_crossentropy"), output);
+  });
+
+  it("is where it was told", () => {
+    const told = (fromLogits: "yes" | "no") =>
+      findLogits(ending("Softmax"), "y", { kind: "categorical_crossentropy", fromLogits }, () => 2);
+    assert.deepEqual(told("yes"), { value: "y", areLogits: true });
+    assert.deepEqual(told("no"), output);
   });
 });

@@ -1,0 +1,105 @@
+import { StepSession } from "../runtime/index.js";
+import { internal } from "../status.js";
+import type { NumericTensor } from "../tensor/index.js";
+import { BatchFeeds } from "./batch-feeds.js";
+import { type Examples, rowSize } from "./examples.js";
+import { computeMetrics, type Metrics, type Task } from "./metrics.js";
+import { buildEvaluationGraph, lossInputs, type SampleFeeds, type TrainableModel } from "./step-graph.js";
+import type { TrainingOptions } from "./training-options.js";
+
+export interface Evaluation extends Metrics {
+  readonly loss: number;
+  readonly rows: number;
+}
+
+/** Judges a model as it is, over the very buffers its weights are trained in. */
+export class Evaluator {
+  readonly task: Task;
+  readonly #session: StepSession;
+  readonly #loss: string;
+  readonly #predictions: string;
+  readonly #predictionSize: number;
+  readonly #targetSize: number;
+  readonly #feeds: BatchFeeds;
+  readonly #weights: ReadonlyMap<string, NumericTensor>;
+
+  /** @param weights parameters and running statistics by name, read at each evaluation */
+  constructor(
+    model: TrainableModel,
+    options: TrainingOptions,
+    sample: SampleFeeds,
+    weights: ReadonlyMap<string, NumericTensor>,
+  ) {
+    const graph = buildEvaluationGraph(model, options.loss, sample);
+    this.#session = new StepSession(graph.model);
+    this.#loss = graph.loss;
+    this.#predictions = graph.predictions;
+    this.#predictionSize = graph.predictionShape.reduce((all, size) => all * size, 1);
+    this.#targetSize = rowSize(graph.target);
+    // Alone, a row costs more than among others; a large batch costs memory.
+    this.#feeds = new BatchFeeds(model.inputs, graph.target, [], Math.max(options.batchSize, 128));
+    this.#weights = weights;
+    this.task = taskOf(options, graph.predictionShape);
+  }
+
+  evaluate(examples: Examples): Evaluation {
+    const { count } = examples;
+    const predictions = new Float32Array(count * this.#predictionSize);
+    const targets = new Float64Array(count * this.#targetSize);
+    const weights = new Float32Array(count);
+    let [loss, total] = [0, 0];
+    for (let start = 0; start < count; start += this.#feeds.batchSize) {
+      const rows = Math.min(this.#feeds.batchSize, count - start);
+      const sum = this.#feeds.fill(
+        examples,
+        Uint32Array.from({ length: rows }, (_, row) => start + row),
+        new Map(),
+      );
+      const feeds = this.#feeds.tensors(rows);
+      const results = this.#session.run(new Map([...feeds, ...this.#weights]), [this.#loss, this.#predictions]);
+      predictions.set(results.get(this.#predictions)!.data as Float32Array, start * this.#predictionSize);
+      const batchTargets = feeds.get(lossInputs.targets)!.data;
+      for (let i = 0; i < batchTargets.length; i++) targets[start * this.#targetSize + i] = Number(batchTargets[i]);
+      weights.set(this.#feeds.weights.subarray(0, rows), start);
+      if (sum > 0) loss += sum * Number(results.get(this.#loss)!.data[0]);
+      total += sum;
+    }
+    const judged = { predictions, targets: this.#classNumbers(targets), weights };
+    return { ...computeMetrics(this.task, judged), loss: loss / total, rows: count };
+  }
+
+  /** The predictions for some rows, [rows, ...] flattened. */
+  predict(examples: Examples, rows: Uint32Array): Float32Array {
+    if (rows.length > this.#feeds.batchSize) throw internal(`more than ${this.#feeds.batchSize} rows at once`);
+    this.#feeds.fill(examples, rows, new Map());
+    const feeds = new Map([...this.#feeds.tensors(rows.length), ...this.#weights]);
+    return this.#session.run(feeds, [this.#predictions]).get(this.#predictions)!.data as Float32Array;
+  }
+
+  release(): void {
+    this.#session.release();
+  }
+
+  /** Rows with a one among zeros become the place of the one. */
+  #classNumbers(targets: Float64Array): Float64Array {
+    const { task } = this;
+    if (task.kind !== "multiclass" || this.#targetSize < this.#predictionSize) return targets;
+    return Float64Array.from({ length: targets.length / task.classes }, (_, row) => {
+      const ones = targets.subarray(row * task.classes, (row + 1) * task.classes);
+      return ones.indexOf(ones.reduce((a, b) => Math.max(a, b)));
+    });
+  }
+}
+
+/** What is asked of the model, which decides the metrics. */
+export function taskOf({ loss, topK, threshold }: TrainingOptions, predictionShape: readonly number[]): Task {
+  switch (loss.kind) {
+    case "binary_crossentropy":
+      return { kind: "binary", threshold };
+    case "categorical_crossentropy":
+    case "sparse_categorical_crossentropy":
+      return { kind: "multiclass", classes: predictionShape.at(-1)!, topK };
+    default:
+      return { kind: "regression" };
+  }
+}
