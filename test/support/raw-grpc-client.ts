@@ -21,8 +21,8 @@ export interface UnaryResult {
 
 /** A grpc-js client that sends and receives bytes, to any path. */
 export class RawGrpcClient extends Client implements Disposable {
-  constructor(target: string, options: ClientOptions = {}) {
-    super(target, credentials.createInsecure(), {
+  constructor(target: string, options: ClientOptions = {}, channelCredentials = credentials.createInsecure()) {
+    super(target, channelCredentials, {
       "grpc.max_receive_message_length": -1,
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_retries": 0,
