@@ -95,12 +95,12 @@ export class WireReader {
 
   /** The length of the bytes that follow, which are there. */
   length(): number {
-    const length = this.uint32Length();
+    const length = this.#uint32Length();
     if (length > this.end - this.pos) throw new WireFormatError("a length goes past the end");
     return length;
   }
 
-  private uint32Length(): number {
+  #uint32Length(): number {
     const first = this.bytes[this.pos]!;
     if (first < 0x80 && this.pos < this.end) {
       this.pos += 1;

@@ -178,6 +178,7 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
       return;
     }
     const bytes = this.#request;
+    this.#request = undefined; // what the handler does not keep of it may go
     if (bytes === undefined) {
       this.fail(unimplemented(`${this.path} takes one request message; got none`));
     } else if (method.kind === "unary") {
