@@ -475,7 +475,7 @@ describe("numbers", () => {
 });
 
 describe("random tensors", () => {
-  for (let seed = 1; seed <= 6; seed += 1) {
+  for (let seed = 1; seed <= 3; seed += 1) {
     it(`are read as JSON.parse reads them, and refused when one list is not like the others (seed ${seed})`, () => {
       const random = new SeededRandom(seed);
       for (let round = 0; round < 400; round += 1) {

@@ -122,11 +122,11 @@ describe("writePredictResponse", () => {
   });
 
   it("comes in pieces, none of them large, that join to what one piece would be", () => {
-    const values = Array.from({ length: 100_000 }, (_, index) => index / 7);
-    const outputs = { y: floats([25_000, 4], values), n: tensor("int64", [25_000], new BigInt64Array(25_000)) };
+    const values = Array.from({ length: 40_000 }, (_, index) => index / 7);
+    const outputs = { y: floats([10_000, 4], values), n: tensor("int64", [10_000], new BigInt64Array(10_000)) };
     for (const form of ["row", "column"] as const) {
       const all = pieces(outputs, form);
-      assert.ok(all.length > 5);
+      assert.ok(all.length > 3);
       assert.ok(all.every((piece) => piece.length <= 128 * 1024));
       const { predictions, outputs: columns } = JSON.parse(Buffer.concat(all).toString());
       const y = form === "row" ? predictions.map((row: { y: number[] }) => row.y) : columns.y;

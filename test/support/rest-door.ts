@@ -1,0 +1,88 @@
+import { Agent, type IncomingHttpHeaders, type RequestOptions, request } from "node:http";
+import { ServingSwitch } from "../../src/api/grpc/serving-switch.js";
+import { createRestServer, type RestServer, type RestServerOptions } from "../../src/api/rest/http-server.js";
+import { type Clock, systemClock } from "../../src/clock.js";
+import type { Code } from "../../src/status.js";
+import type { CallRecord } from "../../src/telemetry/index.js";
+import { FakeRepository } from "./fake-repository.js";
+import { LogRecorder } from "./log-recorder.js";
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+export interface Observed {
+  readonly record: CallRecord;
+  readonly code: Code;
+  readonly durationMs: number;
+  readonly error: string;
+}
+
+/** A REST server on a port the system chose, in front of models that are functions, with a client beside it. */
+export class RestDoor implements AsyncDisposable {
+  readonly repository = new FakeRepository();
+  readonly servingSwitch = new ServingSwitch();
+  readonly log = new LogRecorder();
+  /** Calls that are over, in that order. */
+  readonly observed: Observed[] = [];
+  readonly server: RestServer;
+  readonly agent = new Agent({ keepAlive: true });
+  port = 0;
+
+  constructor(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock) {
+    this.server = createRestServer(
+      {
+        repository: this.repository,
+        servingSwitch: this.servingSwitch,
+        observer: (record, code, durationMs, error) =>
+          this.observed.push({ record: { ...record }, code, durationMs, error }),
+        metricsPage: () => "# TYPE a gauge\na{} 1\n",
+        logger: this.log,
+        clock,
+      },
+      options,
+    );
+  }
+
+  static async open(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock): Promise<RestDoor> {
+    const door = new RestDoor(options, clock);
+    door.port = await door.server.listen("127.0.0.1", 0);
+    return door;
+  }
+
+  /** POST of a body to a model's predict URL, or to another path. */
+  post(target: string, body: string | Buffer, headers: Record<string, string> = {}): Promise<Answer> {
+    const path = target.startsWith("/") ? target : `/v1/models/${target}:predict`;
+    return this.call({ method: "POST", path, headers }, body);
+  }
+
+  get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return this.call({ method: "GET", path, headers });
+  }
+
+  call(options: RequestOptions, body?: string | Buffer): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const call = request({ host: "127.0.0.1", port: this.port, agent: this.agent, ...options }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk) => chunks.push(chunk));
+        response.on("error", reject);
+        response.on("end", () =>
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString(),
+          }),
+        );
+      });
+      call.on("error", reject);
+      call.end(body);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.agent.destroy();
+    await this.server.close(0);
+  }
+}
