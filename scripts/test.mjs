@@ -23,7 +23,7 @@ if (tests.length === 0) {
 }
 const run = spawnSync(
   process.execPath,
-  ["--enable-source-maps", "--test", "--test-concurrency=2", "--test-reporter=spec", ...tests],
+  ["--enable-source-maps", "--test", "--test-concurrency=2", "--test-timeout=120000", "--test-reporter=spec", ...tests],
   {
     stdio: "inherit",
     env: { ...process.env, ORT_DISABLE_TELEMETRY: "1" },

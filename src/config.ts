@@ -94,6 +94,13 @@ export const flags = {
     1,
     "Look for new versions this often; 0: once at start; negative: never.",
   ),
+  file_quiet_period_ms: int(
+    "own",
+    500,
+    "Files of a new version must not have changed for this long before they are loaded; 0 where versions are renamed into place.",
+    0,
+    60_000,
+  ),
   num_load_threads: int("compatible", 0, "Models that load at the same time, at most; 0: as many as CPUs.", 0, 1024),
   num_unload_threads: ignored("int", "Unloads never wait for each other here."),
   max_num_load_retries: int("compatible", 5, "Attempts after a failed load.", 0, maxInt32),

@@ -13,6 +13,8 @@ import { ServingSwitch } from "./api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
 import { createHttp2Transport } from "./api/grpc/transport/http2/http2-transport.js";
 import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-options.js";
+import { createRestServer, type RestServer } from "./api/rest/http-server.js";
+import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
@@ -29,7 +31,7 @@ import {
   startupError,
 } from "./serving/index.js";
 import { Code, invalidArgument } from "./status.js";
-import { type CallRecord, createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
+import { createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
 
 export interface StartContext {
   /** Of this package, for the metrics. */
@@ -67,6 +69,7 @@ export class Server {
   readonly #servingSwitch = new ServingSwitch();
   readonly #lag = new EventLoopMonitor();
   readonly #grpc: GrpcTransport;
+  #rest: RestServer | undefined;
   #configPoller: ModelConfigFilePoller | undefined;
   #grpcPort: number | undefined;
   #restPort: number | undefined;
@@ -87,6 +90,7 @@ export class Server {
     this.repository = createModelRepository(
       {
         fileSystemPollWaitSeconds: options.file_system_poll_wait_seconds,
+        fileQuietPeriodMs: options.file_quiet_period_ms,
         numLoadThreads: options.num_load_threads,
         maxNumLoadRetries: options.max_num_load_retries,
         loadRetryIntervalMicros: options.load_retry_interval_micros,
@@ -115,8 +119,7 @@ export class Server {
       },
     );
     this.#wireMetrics();
-    const observe = (record: CallRecord, code: Code, durationMs: number) => this.#observe(record, code, durationMs);
-    this.#grpc = this.#makeGrpc(observe);
+    this.#grpc = this.#makeGrpc();
   }
 
   /** undefined: that door is shut. */
@@ -161,7 +164,11 @@ export class Server {
     this.#servingSwitch.drain();
     if (this.#started && drainDelayMs > 0) await this.#delay(drainDelayMs);
     this.#servingSwitch.close();
-    await Promise.all([this.#grpc.close(shutdownTimeoutMs), this.#configPoller?.close()]);
+    await Promise.all([
+      this.#grpc.close(shutdownTimeoutMs),
+      this.#rest?.close(shutdownTimeoutMs),
+      this.#configPoller?.close(),
+    ]);
     await this.repository.close();
     await this.runtime.close();
     this.#lag.close();
@@ -229,7 +236,7 @@ export class Server {
   }
 
   async #openDoors(): Promise<void> {
-    const { bind_address: host, port, grpc_socket_path: socketPath } = this.#options;
+    const { bind_address: host, port, rest_api_port: restPort, grpc_socket_path: socketPath } = this.#options;
     const any = this.#context.anyPort === true;
     if (port !== 0) {
       this.#grpcPort = await this.#grpc.listenTcp(host, any ? 0 : port);
@@ -239,9 +246,14 @@ export class Server {
       await this.#grpc.listenUnix(socketPath);
       this.logger.info(`Running gRPC ModelServer at UNIX socket ${socketPath} ...`);
     }
+    if (restPort !== 0) {
+      this.#rest = await this.#makeRest();
+      this.#restPort = await this.#rest.listen(host, any ? 0 : restPort);
+      this.logger.info(`Exporting HTTP/REST API at:localhost:${this.#restPort} ...`);
+    }
   }
 
-  #makeGrpc(observe: CallObserver): GrpcTransport {
+  #makeGrpc(): GrpcTransport {
     const options = this.#options;
     const methods: Method[] = [
       ...predictionService(this.repository, {
@@ -262,7 +274,8 @@ export class Server {
     const table: ServiceTable = new Map(methods.map((method) => [method.path, method]));
     const { logger } = this;
     const clock = this.#clock;
-    const dispatcher = createDispatcher(table, { interceptors: standardInterceptors(clock, observe), logger, clock });
+    const interceptors = standardInterceptors(clock, this.#observer);
+    const dispatcher = createDispatcher(table, { interceptors, logger, clock });
     const createTransport = options.grpc_transport === "http2" ? createHttp2Transport : createGrpcJsTransport;
     return createTransport(
       table,
@@ -274,10 +287,33 @@ export class Server {
     );
   }
 
-  #observe(record: CallRecord, code: Code, durationMs: number): void {
+  async #makeRest(): Promise<RestServer> {
+    const options = this.#options;
+    const { monitoring_config_file: monitoringConfig } = options;
+    return createRestServer(
+      {
+        repository: this.repository,
+        servingSwitch: this.#servingSwitch,
+        observer: this.#observer,
+        metricsPage: () => this.metrics.text(),
+        logger: this.logger,
+        clock: this.#clock,
+      },
+      {
+        timeoutMs: options.rest_api_timeout_in_ms,
+        enableCors: options.rest_api_enable_cors_support,
+        bodyLimitBytes: options.max_receive_message_bytes,
+        enableSignatureMethodNameCheck: options.enable_signature_method_name_check,
+        metricsPath: monitoringConfig === "" ? undefined : await readMetricsPath(monitoringConfig),
+      },
+    );
+  }
+
+  /** Hears of every call on any door. */
+  readonly #observer: CallObserver = (record, code, durationMs) => {
     this.metrics.observeCall(record, code, durationMs);
     if (this.#options.access_log) this.logger.accessLog.write(record, code, durationMs);
-  }
+  };
 
   #delay(delayMs: number): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, delayMs));

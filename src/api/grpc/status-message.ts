@@ -18,9 +18,10 @@ export function boundStatusMessage(message: string): string {
 const surrogate = /[\ud800-\udfff]/;
 
 /**
- * The message in the form of the wire: percent-encoded UTF-8 outside of printable ASCII, "%" itself included
+ * The message in the form of the wire: percent-encoded UTF-8 outside of printable ASCII, "%" itself included, and
+ * so are blanks at either end, which an HTTP/2 field value may not have
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Takes what boundStatusMessage returned.
  */
 export function percentEncodeStatusMessage(message: string): string {
-  return message.replace(/[^ -$&-~]+/g, encodeURIComponent);
+  return message.replace(/^ +| +$|[^ -$&-~]+/g, encodeURIComponent);
 }

@@ -32,4 +32,9 @@ describe("percentEncodeStatusMessage", () => {
     assert.equal(percentEncodeStatusMessage("100%\n\t\x7fé😀"), "100%25%0A%09%7F%C3%A9%F0%9F%98%80");
     assert.equal(decodeURIComponent(percentEncodeStatusMessage("50% ü\r\n")), "50% ü\r\n");
   });
+
+  it("encodes blanks at either end, which a field value of HTTP/2 may not have, and leaves those inside", () => {
+    assert.equal(percentEncodeStatusMessage(" a b  "), "%20a b%20%20");
+    assert.equal(percentEncodeStatusMessage(" "), "%20");
+  });
 });
