@@ -197,7 +197,7 @@ class OnnxModelRuntime implements CountedModelRuntime {
     if (decision.kind === "thread-pool") {
       return place({ kind: "thread-pool", session: await openPool(decision.reason, worker) });
     }
-    const session = await this.#openInline(name, model);
+    const session = this.#openInline(name, model);
     if (session === undefined) {
       const reason = `${decision.reason}, but the serving thread could not make its session`;
       return place({ kind: "thread-pool", session: await openPool(reason, worker) });
@@ -213,9 +213,9 @@ class OnnxModelRuntime implements CountedModelRuntime {
     return place({ kind: "inline", session, placement });
   }
 
-  async #openInline(name: string, model: LoadedMessage["model"]): Promise<InlineSession | undefined> {
+  #openInline(name: string, model: LoadedMessage["model"]): InlineSession | undefined {
     try {
-      return await InlineSession.open(name, model, this.#options.warmupMaxBytes, this.#clock);
+      return InlineSession.open(name, model, this.#options.warmupMaxBytes, this.#clock);
     } catch (error) {
       this.#logger.warn("a model cannot live on the serving thread", { model: name, error: errorMessage(error) });
       return undefined;

@@ -5,7 +5,7 @@ import type { Tensor } from "../../tensor/index.js";
 import type { RunOptions, RunResult } from "../session.js";
 import { warmupFeeds } from "../warm-up.js";
 import type { OpenedModel } from "./messages.js";
-import type { NativeSession } from "./native-session.js";
+import { createNativeSession, type NativeSession } from "./native-session.js";
 import { runFailure } from "./run-failure.js";
 
 /** Weight of the newest run in the average. */
@@ -21,18 +21,17 @@ export class InlineSession {
   averageRunMs = 0;
 
   /** Throws what the runtime throws when it refuses the model. */
-  static async open(name: string, model: OpenedModel, warmupMaxBytes: number, clock: Clock): Promise<InlineSession> {
-    // Only now, so that a server whose models are all in pools never loads the library on its serving thread.
-    const { createNativeSession } = await import("./native-session.js");
+  static open(name: string, model: OpenedModel, warmupMaxBytes: number, clock: Clock): InlineSession {
     const session = createNativeSession(model.source, 1);
-    const warmup = warmupFeeds(model.description.inputs, warmupMaxBytes);
-    if ("feeds" in warmup) {
-      session.run(
-        warmup.feeds,
-        model.description.outputs.map((output) => output.name),
-      );
+    try {
+      const warmup = warmupFeeds(model.description.inputs, warmupMaxBytes);
+      const fetches = model.description.outputs.map((output) => output.name);
+      if ("feeds" in warmup) session.run(warmup.feeds, fetches);
+      return new InlineSession(name, session, clock);
+    } catch (error) {
+      session.release();
+      throw error;
     }
-    return new InlineSession(name, session, clock);
   }
 
   private constructor(name: string, session: NativeSession, clock: Clock) {
