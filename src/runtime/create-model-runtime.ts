@@ -45,7 +45,7 @@ export interface ThreadStats {
   readonly threadId: number;
   readonly model: string;
   readonly state: "starting" | "ready" | "draining";
-  /** The process must not be ended from within as long as a thread is busy: onnxruntime-node would abort it. */
+  /** Making a session or running it. process.exit() at such a moment ends in SIGABRT: onnxruntime-node's doing. */
   readonly busy: boolean;
   readonly runs: number;
 }
@@ -104,11 +104,11 @@ class OnnxModelRuntime implements CountedModelRuntime {
   }
 
   stats(): RuntimeStats {
-    const threads = [...this.#workers].map(({ threadId, model, state, inFlight, runs }) => ({
+    const threads = [...this.#workers].map(({ threadId, model, state, busy, runs }) => ({
       threadId,
       model,
       state: state.name === "exited" ? "draining" : state.name,
-      busy: state.name === "starting" || inFlight > 0,
+      busy,
       runs,
     }));
     const models = [...this.#sessions].map((session) => ({

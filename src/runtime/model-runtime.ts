@@ -12,9 +12,9 @@ export interface LoadedModel {
 export interface ModelRuntime {
   /**
    * Reads the file, makes a session, warms it up and decides where it lives. All but that decision happens off the
-   * serving thread. Throws a StatusError with the reason when the file is not a model that can be served:
-   * INVALID_ARGUMENT for what the file is, INTERNAL for what the runtime says of it, UNAVAILABLE when the thread that
-   * loaded it died; and the cancellation's reason at once, the load ending unheard.
+   * serving thread. Throws a StatusError with the reason when the file is not a model that can be served: NOT_FOUND;
+   * INVALID_ARGUMENT for what the file is; INTERNAL for what the runtime says of it; UNAVAILABLE when the thread that
+   * loaded it died, or the file was exchanged meanwhile; and the cancellation's reason at once, the load ending unheard.
    * @param name what logs and errors call the model
    */
   load(name: string, modelPath: string, options: SessionOptions, cancellation: Cancellation): Promise<LoadedModel>;

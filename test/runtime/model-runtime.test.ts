@@ -170,6 +170,7 @@ describe("load", () => {
     assert.equal(runtime.runtime.stats().threads[0]!.state, "starting");
     source.cancel(cancelled("not wanted any more"));
     await rejectsWith("CANCELLED", /not wanted any more/, () => loading);
+    assert.equal(runtime.runtime.stats().threads[0]!.busy, true);
     await until(() => runtime.runtime.stats().threads.length === 0);
     assert.deepEqual(runtime.runtime.stats(), nothing);
     await rejectsWith("CANCELLED", /not wanted any more/, () => runtime.runtime.load("m", path, {}, source));

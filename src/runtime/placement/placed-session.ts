@@ -72,11 +72,9 @@ export class PlacedSession implements Session {
     };
   }
 
-  async run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    if (this.#released !== undefined) throw internal(`model "${this.name}" was run after its release`);
+  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
     if (this.#home.kind === "thread-pool") return this.#home.session.run(feeds, fetches, options);
-    if (exceeds(feeds, this.#options.limits.inlineMaxFeedBytes)) return this.#runLarge(feeds, fetches, options);
-    return this.#runInline(this.#home.session, feeds, fetches, options);
+    return this.#runHere(this.#home.session, feeds, fetches, options);
   }
 
   load(): { readonly queued: number; readonly running: number } {
@@ -94,12 +92,14 @@ export class PlacedSession implements Session {
     this.#options.onReleased(this);
   }
 
-  #runInline(
+  async #runHere(
     session: InlineSession,
     feeds: ReadonlyMap<string, Tensor>,
     fetches: readonly string[],
     options: RunOptions,
-  ): RunResult {
+  ): Promise<RunResult> {
+    if (this.#released !== undefined) throw internal(`model "${this.name}" was run after its release`);
+    if (exceeds(feeds, this.#options.limits.inlineMaxFeedBytes)) return this.#runLarge(feeds, fetches, options);
     try {
       return session.run(feeds, fetches, options);
     } finally {

@@ -86,6 +86,7 @@ export class ModelWorker {
   readonly #claims = createClaims();
   #state: WorkerState;
   #nextId = 0;
+  #opening = true;
   #fault: Error | undefined;
 
   /** Throws UNAVAILABLE when the system gives no thread. */
@@ -144,6 +145,11 @@ export class ModelWorker {
     return this.#state;
   }
 
+  /** Whether it makes a session or runs one at this moment. */
+  get busy(): boolean {
+    return this.#state.name !== "exited" && (this.#opening || this.inFlight > 0);
+  }
+
   /** Runs it holds, the one that runs included. */
   get inFlight(): number {
     return this.#state.name === "ready" || this.#state.name === "draining" ? this.#state.inFlight.length : 0;
@@ -198,11 +204,13 @@ export class ModelWorker {
     switch (message.kind) {
       case "loaded":
       case "joined":
+        this.#opening = false;
         if (this.#state.name !== "starting") return; // retired in the meantime
         this.#state.opened.resolve(message);
         this.#become({ name: "ready", inFlight: [] });
         return;
       case "open-failed":
+        this.#opening = false;
         if (this.#state.name !== "starting") return;
         this.#state.opened.reject(new StatusError(message.code, `model "${this.model}": ${message.message}`));
         this.#become({ name: "draining", inFlight: [] });
