@@ -84,6 +84,18 @@ export const flags = {
     "MonitoringConfig in text form; its path adds one more place for the metrics, which are on in any case.",
   ),
 
+  open_inference_always_raw: bool(
+    "own",
+    false,
+    "Answer ModelInfer with raw_output_contents always, as Triton does; off: typed contents for typed contents.",
+  ),
+  management: choice(
+    "own",
+    "local",
+    "Who may load and unload models and change the configuration: callers on loopback and Unix sockets, all, or nobody.",
+    ["local", "open", "off"],
+  ),
+
   // Models
   model_config_file: text("compatible", "", "ModelServerConfig in text form: the models to serve."),
   model_config_file_poll_wait_seconds: int("compatible", 0, "Read the file again this often; 0 or less: never."),
@@ -214,6 +226,7 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
   const given = new Map<string, string>();
   for (const [variable, value] of Object.entries(env)) {
     if (!variable.startsWith("ONNXD_") || value === undefined || isServiceLink(variable, value)) continue;
+    if (variable === clientTarget) continue;
     given.set(requireKnown(variable.slice("ONNXD_".length).toLowerCase(), `environment variable ${variable}`), value);
   }
   let rest = argv;
@@ -242,6 +255,9 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
   }
   return { command, ...resolve(given) };
 }
+
+/** Says where the client commands find a server; no concern of the server's. */
+const clientTarget = "ONNXD_TARGET";
 
 /** Kubernetes sets such variables in every pod of a namespace that has a service named onnxd; they are not ours. */
 function isServiceLink(variable: string, value: string): boolean {
@@ -344,6 +360,7 @@ export function helpText(): string {
     "onnxd serves ONNX models over TensorFlow Serving's gRPC and REST APIs.",
     "",
     "usage: onnxd [serve] [--name=value …]",
+    "       onnxd predict|models|status|metadata …   asks a server; onnxd predict --help says how",
     "",
     "Each flag may also be written --name value, with dashes for underscores, and be given as ONNXD_NAME in the environment.",
     "",

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Arguments and environment → options → a server; signals → its end. Nothing else.
+// Arguments and environment → options → a server, or a call to one; signals → its end. Nothing else.
 import { readFileSync } from "node:fs";
+import { isClientCommand, runClientCommand } from "./client/cli.js";
 import { helpText, type Options, parseCommandLine } from "./config.js";
 import { type Server, startServer } from "./server.js";
 import { errorMessage } from "./status.js";
@@ -10,14 +11,20 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 /** As TensorFlow Serving exits when it cannot start. */
 const cannotStart = 255;
 
-try {
-  const { command, options, ignored } = parseCommandLine(process.argv.slice(2), process.env);
-  if (command === "help") console.log(helpText());
-  else if (command === "version") console.log(`onnxd ${version} (Node ${process.version})`);
-  else await serve(options, ignored);
-} catch (error) {
-  console.error(`Failed to start server. Error: ${errorMessage(error)}`);
-  process.exit(cannotStart);
+const argv = process.argv.slice(2);
+if (isClientCommand(argv[0])) process.exitCode = await runClientCommand(argv, process.env);
+else await run();
+
+async function run(): Promise<void> {
+  try {
+    const { command, options, ignored } = parseCommandLine(argv, process.env);
+    if (command === "help") console.log(helpText());
+    else if (command === "version") console.log(`onnxd ${version} (Node ${process.version})`);
+    else await serve(options, ignored);
+  } catch (error) {
+    console.error(`Failed to start server. Error: ${errorMessage(error)}`);
+    process.exit(cannotStart);
+  }
 }
 
 async function serve(options: Options, ignored: readonly string[]): Promise<void> {

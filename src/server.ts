@@ -4,6 +4,7 @@ import { exampleRequests } from "./api/example-requests.js";
 import { catalogService } from "./api/grpc/catalog-service.js";
 import { createDispatcher } from "./api/grpc/dispatch.js";
 import { healthService } from "./api/grpc/health.js";
+import { inferenceService } from "./api/grpc/inference-service.js";
 import { type CallObserver, standardInterceptors } from "./api/grpc/interceptors.js";
 import { modelService } from "./api/grpc/model-service.js";
 import { predictionService } from "./api/grpc/prediction-service.js";
@@ -13,6 +14,7 @@ import { ServingSwitch } from "./api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
 import { createHttp2Transport } from "./api/grpc/transport/http2/http2-transport.js";
 import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-options.js";
+import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { neverCancelled } from "./cancellation.js";
@@ -68,6 +70,7 @@ export class Server {
   readonly #clock: Clock;
   readonly #servingSwitch = new ServingSwitch();
   readonly #lag = new EventLoopMonitor();
+  readonly #repositoryCalls: RepositoryCalls;
   readonly #grpc: GrpcTransport;
   #rest: RestServer | undefined;
   #configPoller: ModelConfigFilePoller | undefined;
@@ -82,7 +85,7 @@ export class Server {
     this.#clock = context.clock ?? systemClock;
     this.logger = createLogger({ level: options.log_level, format: options.log_format, clock: this.#clock });
     const build = { version: context.version ?? "", node: process.version };
-    this.metrics = new Metrics({ build });
+    this.metrics = new Metrics({ build, clock: this.#clock });
     this.runtime = createModelRuntime(
       { inlineThresholdMicros: options.inline_threshold_micros },
       { logger: this.logger, clock: this.#clock },
@@ -119,6 +122,11 @@ export class Server {
       },
     );
     this.#wireMetrics();
+    this.#repositoryCalls = new RepositoryCalls({
+      repository: this.repository,
+      control: undefined,
+      management: options.management,
+    });
     this.#grpc = this.#makeGrpc();
   }
 
@@ -263,6 +271,19 @@ export class Server {
       }),
       ...modelService(this.repository),
       ...catalogService(this.repository),
+      ...inferenceService(
+        {
+          repository: this.repository,
+          repositoryCalls: this.#repositoryCalls,
+          statistics: this.metrics.inferenceStatistics,
+          servingSwitch: this.#servingSwitch,
+          clock: this.#clock,
+          logger: this.logger,
+          version: this.#context.version ?? "",
+          onStreamedInference: (record, code, durationMs) => this.metrics.observeCall(record, code, durationMs),
+        },
+        { alwaysRaw: options.open_inference_always_raw },
+      ),
     ];
     const services = () => new Set(methods.map(({ path }) => path.split("/")[1]!));
     if (options.enable_grpc_healthcheck_service) {

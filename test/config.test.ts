@@ -63,6 +63,10 @@ describe("the command line", () => {
     assert.equal(parseCommandLine([], env).options.port, 8500);
   });
 
+  it("is not disturbed by the variable that tells client commands where the server is", () => {
+    assert.equal(parseCommandLine([], { ONNXD_TARGET: "models:8500" }).options.port, 8500);
+  });
+
   it("refuses a wrong flag by name, with the nearest there is", () => {
     assert.match(refusal(["--rest_api_prot=1"]), /unknown flag --rest_api_prot; did you mean --rest_api_port\?/);
     assert.match(refusal(["--batching_parameter_file=x"]), /did you mean --batching_parameters_file\?/);

@@ -56,6 +56,8 @@ export interface PredictResult extends PredictResponse {
   readonly queueMs: number;
   readonly computeMs: number;
   readonly batchSize: number;
+  /** Rows of this call's own; 1 where the model has no batch dimension. */
+  readonly rows: number;
 }
 
 export interface PredictOptions {
@@ -167,6 +169,7 @@ export async function runSignature(
     queueMs: result.queueMs,
     computeMs: result.computeMs,
     batchSize: result.batchSize,
+    rows: servable.description.batching.provenSafe ? (feeds.get(binding.inputs[0]?.spec.name ?? "")?.shape[0] ?? 1) : 1,
   };
 }
 

@@ -15,4 +15,9 @@ export interface CallRecord {
   queueMs?: number;
   computeMs?: number;
   batchSize?: number;
+  /** Rows of the call's own, where the model has a batch dimension. */
+  rows?: number;
+  /** From the call's arrival to the call of the run, and from the run's end to the answer. */
+  inputMs?: number;
+  outputMs?: number;
 }

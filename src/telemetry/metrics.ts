@@ -1,9 +1,11 @@
-// Every metric of the server in one place: the list, and what moves each. Two vocabularies side by side on one page:
-// ours (onnxd_…, seconds) and TensorFlow Serving's (:tensorflow:serving:…, microseconds, its labels, its bucket limits
-// and its choice of calls), so that a dashboard made for either reads on.
+// Every metric of the server in one place: the list, and what moves each. Three vocabularies side by side on one page:
+// ours (onnxd_…, seconds), TensorFlow Serving's (:tensorflow:serving:…, microseconds, its labels, its bucket limits and
+// its choice of calls) and Triton's (nv_inference_…), so that a dashboard made for any of them reads on.
+import { type Clock, systemClock } from "../clock.js";
 import { Code, codeName } from "../status.js";
 import type { CallRecord } from "./call-record.js";
 import type { EventLoopLag } from "./event-loop-lag.js";
+import { InferenceStatistics } from "./inference-statistics.js";
 import {
   type Cell,
   CounterFamily,
@@ -13,6 +15,7 @@ import {
   HistogramFamily,
   ReadFamily,
 } from "./metric-family.js";
+import { tritonFamilies } from "./triton-metrics.js";
 
 /** A session's load at this moment. */
 export interface SessionLoad {
@@ -27,6 +30,7 @@ export interface SessionLoad {
 export interface MetricsOptions {
   /** Labels of onnxd_build_info: version, node, onnxruntime … */
   readonly build: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
 }
 
 /** Model names from requests that name no model of ours, at most: clients must not fill the page. */
@@ -46,6 +50,9 @@ for (let i = 0, limit = 10; i < tensorflowLimits.length; i += 1, limit *= 1.8) t
 const versionStates = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"];
 
 export class Metrics {
+  /** What Triton's statistics report, of every inference that observeCall was told of. */
+  readonly inferenceStatistics = new InferenceStatistics();
+  readonly #clock: Clock;
   readonly #requests = new CounterFamily({
     name: "onnxd_requests_total",
     help: "Calls answered, by gRPC status code.",
@@ -99,6 +106,11 @@ export class Metrics {
     help: "Versions loaded, by the outcome's gRPC status code.",
     labels: ["model", "code"],
   });
+  readonly #tritonLoadSeconds = new GaugeFamily({
+    name: "nv_model_load_duration_secs",
+    help: "onnxd_load_seconds under Triton's name.",
+    labels: ["model", "version"],
+  });
   readonly #buildInfo: GaugeFamily;
 
   readonly #tensorflowRequestCount = new CounterFamily({
@@ -137,7 +149,8 @@ export class Metrics {
     rest: new Map(),
   };
 
-  constructor({ build }: MetricsOptions) {
+  constructor({ build, clock = systemClock }: MetricsOptions) {
+    this.#clock = clock;
     this.#buildInfo = new GaugeFamily({
       name: "onnxd_build_info",
       help: "Always 1; the labels say what runs.",
@@ -162,6 +175,8 @@ export class Metrics {
       this.#tensorflowRuntimeLatency,
       this.#tensorflowLoadAttempts,
       this.#tensorflowLoadLatency,
+      this.#tritonLoadSeconds,
+      ...tritonFamilies(this.inferenceStatistics, () => this.#sessionLoads.flatMap((read) => [...read()])),
     ];
   }
 
@@ -180,11 +195,18 @@ export class Metrics {
     if (record.queueMs !== undefined) series.queueSeconds().observe(record.queueMs / 1000);
     if (record.computeMs !== undefined) series.computeSeconds().observe(record.computeMs / 1000);
     if (record.batchSize !== undefined && record.batchSize > 0) series.batchRows().observe(record.batchSize);
+    this.#observeInference(record, code, durationMs);
     if (!isCountedByTensorflow(record)) return;
     series.tensorflowRequestCount(code).value += 1;
     if (code !== Code.OK) return;
     series.tensorflowRequestLatency().observe(durationMs * 1000);
     if (record.computeMs !== undefined) series.tensorflowRuntimeLatency().observe(record.computeMs * 1000);
+  }
+
+  #observeInference(record: CallRecord, code: Code, durationMs: number): void {
+    const { api, model = "", version } = record;
+    if (api === undefined || version === undefined || !this.#known.get(model)?.has(version.toString())) return;
+    this.inferenceStatistics.observe(record, version, code, durationMs, this.#clock.wallTime());
   }
 
   countCancelledBeforeRun(model: string): void {
@@ -210,6 +232,7 @@ export class Metrics {
     this.#tensorflowLoadAttempts.with(path, code === Code.OK ? "success" : "fail").value += 1;
     if (code !== Code.OK) return;
     this.#loadSeconds.with(model, version.toString()).value = seconds;
+    this.#tritonLoadSeconds.with(model, version.toString()).value = seconds;
     this.#tensorflowLoadLatency.with(path).value += Math.round(seconds * 1e6);
   }
 
@@ -310,6 +333,7 @@ export class Metrics {
     const oldest = ended.shift()!;
     this.#known.get(model)?.delete(oldest);
     for (const family of this.#families) family.forget({ model, version: oldest });
+    this.inferenceStatistics.forget(model, BigInt(oldest));
     for (const door of Object.values(this.#calls)) {
       for (const byModel of door.values()) byModel.get(model)?.delete(BigInt(oldest));
     }

@@ -40,7 +40,14 @@ export class FakeRepository implements ModelRepository {
   readonly #listeners = new Set<(name: string, status: VersionStatus) => void>();
   readonly #changeListeners = new Set<() => void>();
 
-  add(name: string, version: bigint, signatures: readonly Signature[], run: Run): void {
+  add(
+    name: string,
+    version: bigint,
+    signatures: readonly Signature[],
+    run: Run,
+    more: Partial<ModelDescription> = {},
+  ): void {
+    const description = { ...plainDescription, ...more };
     const byKey = new Map(signatures.map((signature) => [signature.key, signature]));
     const servable: Servable = { id: { name, version }, signatures: byKey, description, session: sessionOf(run) };
     const status: VersionStatus = {
@@ -159,7 +166,7 @@ export class FakeRepository implements ModelRepository {
   }
 }
 
-const description: ModelDescription = {
+const plainDescription: ModelDescription = {
   inputs: [],
   outputs: [],
   metadata: new Map([["author", "a test"]]),

@@ -13,6 +13,7 @@ import { standardInterceptors } from "../../src/api/grpc/interceptors.js";
 import { modelService } from "../../src/api/grpc/model-service.js";
 import { type PredictionServiceOptions, predictionService } from "../../src/api/grpc/prediction-service.js";
 import { reflectionService } from "../../src/api/grpc/reflection.js";
+import type { Method } from "../../src/api/grpc/service-table.js";
 import { ServingSwitch } from "../../src/api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "../../src/api/grpc/transport/grpc-js.js";
 import { validateGrpcTransportOptions } from "../../src/api/grpc/transport/transport-options.js";
@@ -39,13 +40,18 @@ export class GrpcServices implements AsyncDisposable {
   readonly #clients: Client[] = [];
   #close: (() => Promise<void>) | undefined;
 
-  static async start(prediction: Partial<PredictionServiceOptions> = {}): Promise<GrpcServices> {
+  /** @param others makes services beside TensorFlow Serving's and the catalog */
+  static async start(
+    prediction: Partial<PredictionServiceOptions> = {},
+    others: (services: GrpcServices) => readonly Method[] = () => [],
+  ): Promise<GrpcServices> {
     const services = new GrpcServices();
     const { repository, servingSwitch, log, ended } = services;
     const methods = [
       ...predictionService(repository, prediction),
       ...modelService(repository),
       ...catalogService(repository),
+      ...others(services),
     ];
     const names = () => new Set(methods.map(({ path }) => path.split("/")[1]!));
     methods.push(...healthService(repository, servingSwitch, names()));
@@ -90,9 +96,10 @@ export function callUnary<Request, Response>(
   client: Client,
   method: Unary<Request, Response>,
   request: Request,
+  metadata = new Metadata(),
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
-    method.call(client, request, new Metadata(), {}, (error, response) => {
+    method.call(client, request, metadata, {}, (error, response) => {
       if (error) reject(error);
       else resolve(response);
     });

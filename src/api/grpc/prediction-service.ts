@@ -65,6 +65,7 @@ function predictMethod(
       record.queueMs = result.queueMs;
       record.computeMs = result.computeMs;
       record.batchSize = result.batchSize;
+      record.rows = result.rows;
       return result;
     },
   };

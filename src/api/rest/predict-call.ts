@@ -63,6 +63,7 @@ async function run(
     record.queueMs = result.queueMs;
     record.computeMs = result.computeMs;
     record.batchSize = result.batchSize;
+    record.rows = result.rows;
     return { outputs: result.outputs, form: reader.form };
   } finally {
     handle[Symbol.dispose]();

@@ -82,6 +82,7 @@ describe("PredictionService.Predict", () => {
         queueMs: 1.5,
         computeMs: 2.5,
         batchSize: 4,
+        rows: 1,
       },
     );
     await failureOf(callUnary(client, client.predict, predictRequest("half", { wrong: floats(1) })));
