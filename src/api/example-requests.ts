@@ -8,7 +8,7 @@ export interface ExampleRequests {
 }
 
 /** A request with more elements is nothing one would paste. */
-const maxElements = 256;
+const maxElements = 16;
 
 /**
  * A grpcurl and a curl line that call a signature with ones (or "a"), open dimensions being 1.
