@@ -6,6 +6,7 @@ import { describe, it } from "node:test";
 import { CancellationSource, neverCancelled } from "../../src/cancellation.js";
 import { encodeModel, GraphBuilder } from "../../src/onnx/index.js";
 import { createModelRuntime, type Session } from "../../src/runtime/index.js";
+import { loadBinding } from "../../src/runtime/placement/native-session.js";
 import { cancelled } from "../../src/status.js";
 import { silentLogger } from "../../src/telemetry/index.js";
 import { FakeClock } from "../support/fake-clock.js";
@@ -76,6 +77,24 @@ describe("load", () => {
         cancellation: neverCancelled,
       });
       assert.deepEqual(outputs.get("y"), floatTensor([1, 2], 11, 22));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("serves a model in onnxruntime's own format, which only a session can describe", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "onnxd-ort-"));
+    try {
+      await using runtime = new TestRuntime();
+      const path = join(folder, "model.ort");
+      const converter = new (loadBinding().InferenceSession)();
+      const conversion = { optimizedModelFilePath: path, extra: { session: { save_model_format: "ORT" } } };
+      converter.loadModel(runtime.write(affineModel(2, 1, 2)), conversion);
+      converter.dispose();
+      const { description, session } = await runtime.runtime.load("m", path, { poolSize: 2 }, neverCancelled);
+      assert.deepEqual(description.inputs, [{ name: "x", dtype: "float32", shape: ["batch", 2] }]);
+      assert.match(session.placement.reason, /but what its graph does is not known$/);
+      assert.deepEqual(await run(session, [1, 2]), [3, 5]);
     } finally {
       rmSync(folder, { recursive: true });
     }

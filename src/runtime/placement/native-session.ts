@@ -124,8 +124,8 @@ class BoundSession implements NativeSession {
 }
 
 function checkedOutput(name: string, value: unknown): Tensor {
-  if (!(value instanceof NativeTensor)) throw new Error(`output "${name}" came back without a tensor`);
-  const { type: dtype, data, dims: shape } = value;
+  if (typeof value !== "object" || value === null) throw new Error(`output "${name}" came back without a tensor`);
+  const { type: dtype, data, dims: shape } = value as NativeTensor;
   if (elementCount(shape) !== data.length) {
     throw new Error(`output "${name}" came back with ${data.length} elements for the shape [${shape}]`);
   }
