@@ -12,5 +12,5 @@ export function isRequestId(value: unknown): value is string {
 export function requestIds(): () => string {
   const prefix = randomBytes(6).toString("hex");
   let count = 0;
-  return () => `${prefix}-${(count++).toString(36)}`;
+  return () => `${prefix}-${count++}`;
 }

@@ -6,8 +6,11 @@ import type { LogOutput } from "./log-output.js";
 
 /** One line for each call, written when it has been answered. */
 export interface AccessLog {
-  /** @param durationMs from the call's arrival to its answer */
-  write(record: CallRecord, code: Code, durationMs: number): void;
+  /**
+   * @param durationMs from the call's arrival to its answer
+   * @param error what the client was told, when it was an error
+   */
+  write(record: CallRecord, code: Code, durationMs: number, error?: string): void;
 }
 
 export const silentAccessLog: AccessLog = { write: () => {} };
@@ -19,13 +22,13 @@ export const silentAccessLog: AccessLog = { write: () => {} };
 export function createAccessLog(output: LogOutput, format: LogFormat, clock: Clock): AccessLog {
   const line = format === "json" ? jsonLine : textLine;
   return {
-    write(record, code, durationMs) {
-      output.write(line(timestampOf(clock.wallTime()), record, code, durationMs), true);
+    write(record, code, durationMs, error = "") {
+      output.write(line(timestampOf(clock.wallTime()), record, code, durationMs, cut(error)), true);
     },
   };
 }
 
-function jsonLine(timestamp: string, record: CallRecord, code: Code, durationMs: number): string {
+function jsonLine(timestamp: string, record: CallRecord, code: Code, durationMs: number, error: string): string {
   let line = `{"timestamp":"${timestamp}","level":"info","message":"call","door":"${record.door}","method":${quote(record.method)},"code":"${codeName(code)}","duration_ms":${round(durationMs)}`;
   if (record.model !== undefined) line += `,"model":${quote(record.model)}`;
   if (record.version !== undefined) line += `,"version":"${record.version}"`;
@@ -33,10 +36,11 @@ function jsonLine(timestamp: string, record: CallRecord, code: Code, durationMs:
   if (record.queueMs !== undefined) line += `,"queue_ms":${round(record.queueMs)}`;
   if (record.computeMs !== undefined) line += `,"compute_ms":${round(record.computeMs)}`;
   if (record.batchSize !== undefined) line += `,"batch_size":${record.batchSize}`;
+  if (error !== "") line += `,"error":${quote(error)}`;
   return `${line},"request_id":${quote(record.requestId)},"peer":${quote(record.peer)}}\n`;
 }
 
-function textLine(timestamp: string, record: CallRecord, code: Code, durationMs: number): string {
+function textLine(timestamp: string, record: CallRecord, code: Code, durationMs: number, error: string): string {
   const { door, method, model, version, signature, queueMs, computeMs, batchSize, requestId, peer } = record;
   return formatLine("text", timestamp, "info", `${door} ${method} ${codeName(code)}`, {
     duration_ms: round(durationMs),
@@ -46,9 +50,15 @@ function textLine(timestamp: string, record: CallRecord, code: Code, durationMs:
     queue_ms: queueMs === undefined ? undefined : round(queueMs),
     compute_ms: computeMs === undefined ? undefined : round(computeMs),
     batch_size: batchSize,
+    error: error === "" ? undefined : error,
     request_id: requestId,
     peer,
   });
+}
+
+/** A client's own words may be in it, any number of them. */
+function cut(error: string): string {
+  return error.length > 512 ? `${error.slice(0, 512)}…` : error;
 }
 
 /** Microseconds are as fine as anyone reads. */

@@ -80,7 +80,7 @@ describe("the access log", () => {
     const full = { ...record, model: "m", version: 2n, signature: "s", queueMs: 0.12345, computeMs: 2, batchSize: 8 };
     const lines = await logged("json", (logger) => {
       logger.accessLog.write(full, Code.OK, 3.00049);
-      logger.accessLog.write({ ...record, method: 'GET /v1/"\u0007' }, Code.NOT_FOUND, 0);
+      logger.accessLog.write({ ...record, method: 'GET /v1/"\u0007' }, Code.NOT_FOUND, 0, `no "${"x".repeat(10_000)}`);
     });
     assert.deepEqual(JSON.parse(lines[0]!), {
       timestamp: "2026-10-03T00:00:00.000Z",
@@ -99,7 +99,9 @@ describe("the access log", () => {
       request_id: "r1",
       peer: "127.0.0.1:9",
     });
-    assert.equal(JSON.parse(lines[1]!).method, 'GET /v1/"\u0007');
+    const failed = JSON.parse(lines[1]!);
+    assert.equal(failed.method, 'GET /v1/"\u0007');
+    assert.equal(failed.error, `no "${"x".repeat(508)}…`);
   });
 
   it("writes the same in text", async () => {

@@ -1,8 +1,8 @@
 // What happens to every call before its handler, in the order of a list, and after it, in reverse.
-import { randomBytes } from "node:crypto";
 import type { Clock } from "../../clock.js";
 import { type Code, deadlineExceeded, type StatusError } from "../../status.js";
 import type { CallRecord } from "../../telemetry/index.js";
+import { isRequestId, requestIdKey, requestIds } from "../request-id.js";
 import { DeadlineTimers } from "./deadline-timers.js";
 import type { Call } from "./service-table.js";
 
@@ -28,9 +28,6 @@ export type CallObserver = (record: CallRecord, code: Code, durationMs: number, 
 export function standardInterceptors(clock: Clock, observer: CallObserver): readonly Interceptor[] {
   return [telemetryInterceptor(clock, observer), deadlineInterceptor(clock)];
 }
-
-export const requestIdKey = "x-request-id";
-const maxRequestIdLength = 128;
 
 /** Gives the call its request id, the client's own or a new one, and reports the call's end. The trailers carry the id back. */
 export function telemetryInterceptor(clock: Clock, observer: CallObserver): Interceptor {
@@ -58,14 +55,3 @@ export function deadlineInterceptor(clock: Clock): Interceptor {
 
 /** Node's timers count in 31 bits (24 days) and fire at once beyond. */
 const maxTimerMs = 2 ** 31 - 100;
-
-function isRequestId(value: string | Uint8Array): value is string {
-  return typeof value === "string" && value.length > 0 && value.length <= maxRequestIdLength && /^[!-~]+$/.test(value);
-}
-
-/** Ids that no other process and no other call has: random once, counted from there. */
-function requestIds(): () => string {
-  const prefix = randomBytes(6).toString("hex");
-  let count = 0;
-  return () => `${prefix}-${count++}`;
-}
