@@ -33,7 +33,7 @@ export class EventLoopMonitor {
     this.#histogram.disable();
   }
 
-  /** The histogram holds whole intervals, the timer's own included. Before the first one max is 0, or a nonsense minimum. */
+  /** The histogram holds whole intervals, the timer's own included; zeros before the first. */
   #lateness(intervalNanos: number): number {
     return Math.max(0, intervalNanos / 1e6 - resolutionMs);
   }

@@ -5,8 +5,8 @@
 import { invalidArgument } from "../../status.js";
 import { bfloat16ToNumber, elementTypeInfo, float16ToNumber, type Tensor } from "../../tensor/index.js";
 import { longestFloat, writeFloat32, writeFloat64, writeUint32 } from "./json-float.js";
+import type { JsonForm } from "./json-inputs.js";
 import { encodeJsonString } from "./json-string.js";
-import type { JsonForm } from "./json-tensor.js";
 
 /** How much is written before it is handed over. */
 const pieceBytes = 128 * 1024;
@@ -74,7 +74,7 @@ function* rows(out: Output, outputs: ReadonlyMap<string, Tensor>, batchSize: num
     yield* text(out, "\n    ]");
   }
   yield* text(out, "\n}");
-  yield out.take();
+  yield out.written();
 }
 
 function* columns(out: Output, outputs: ReadonlyMap<string, Tensor>): Generator<Buffer, undefined> {
@@ -91,7 +91,7 @@ function* columns(out: Output, outputs: ReadonlyMap<string, Tensor>): Generator<
     yield* text(out, "\n    }");
   }
   yield* text(out, "\n}");
-  yield out.take();
+  yield out.written();
 }
 
 /** Writes the element at an index; false when there is no room for it. */
@@ -215,9 +215,14 @@ class Output {
     return this.bytes.length - this.length >= roomBytes;
   }
 
-  /** What has been written. The next piece has room for what did not fit. */
+  /** The piece as far as it has been written. */
+  written(): Buffer {
+    return this.bytes.subarray(0, this.length);
+  }
+
+  /** Begins the next piece, with room for what did not fit into this one, and hands this one over. */
   take(): Buffer {
-    const piece = this.bytes.subarray(0, this.length);
+    const piece = this.written();
     this.bytes = Buffer.allocUnsafe(Math.max(pieceBytes, this.#wanted));
     this.length = 0;
     this.#wanted = 0;

@@ -10,7 +10,8 @@ import {
 import { invalidArgument, type StatusError } from "../../status.js";
 import type { CallRecord } from "../../telemetry/index.js";
 import type { Tensor } from "../../tensor/index.js";
-import { type JsonForm, PredictBody } from "../codecs/json-tensor.js";
+import type { JsonForm } from "../codecs/json-inputs.js";
+import { PredictBody } from "../codecs/json-tensor.js";
 import { writePredictResponse } from "../codecs/json-writer.js";
 import type { RestCall } from "./rest-call.js";
 import type { TfsTarget } from "./tfs-path.js";

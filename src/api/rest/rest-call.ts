@@ -96,13 +96,12 @@ export class RestCall {
     const response = this.#response;
     response.writeHead(200, this.#headers());
     let ready = response.write(first.value);
-    while (piece.done !== true && !response.destroyed) {
+    for (; piece.done !== true; piece = pieces.next()) {
       if (!ready) await drained(response);
       await setImmediate();
+      if (response.destroyed) return; // the client went away meanwhile
       ready = response.write(piece.value);
-      piece = pieces.next();
     }
-    if (this.#answered) return; // the client went away meanwhile
     response.end();
     this.#end(Code.OK, "");
   }

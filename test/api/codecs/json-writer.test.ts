@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { JsonForm } from "../../../src/api/codecs/json-tensor.js";
+import type { JsonForm } from "../../../src/api/codecs/json-inputs.js";
 import { PredictBody } from "../../../src/api/codecs/json-tensor.js";
 import { writePredictResponse } from "../../../src/api/codecs/json-writer.js";
 import { type ElementType, numberToFloat16, type Tensor } from "../../../src/tensor/index.js";
