@@ -476,6 +476,7 @@ describe("what is observed of a call", () => {
       queueMs: 1.5,
       computeMs: 2.5,
       batchSize: 4,
+      rows: 1,
     });
     assert.match(peer, /^127\.0\.0\.1:\d+$/);
     assert.equal(code, Code.OK);
