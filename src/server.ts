@@ -269,7 +269,10 @@ export class Server {
         enableSignatureMethodNameCheck: options.enable_signature_method_name_check,
         maxFillBytes: options.max_receive_message_bytes,
       }),
-      ...modelService(this.repository),
+      ...modelService(this.repository, {
+        management: options.management,
+        readCounter: (internalName) => this.metrics.readCounter(internalName),
+      }),
       ...catalogService(this.repository),
       ...inferenceService(
         {

@@ -61,6 +61,10 @@ abstract class SeriesFamily<State> implements Family {
     for (const [key, { state }] of this.#series) this.printSeries(page, key, state);
   }
 
+  protected *states(): Iterable<State> {
+    for (const { state } of this.#series.values()) yield state;
+  }
+
   protected abstract create(): State;
   protected abstract printSeries(page: string[], labels: string, state: State): void;
 }
@@ -68,6 +72,12 @@ abstract class SeriesFamily<State> implements Family {
 export class CounterFamily extends SeriesFamily<Cell> {
   constructor(options: FamilyOptions) {
     super("counter", options);
+  }
+  /** Over all series. */
+  total(): number {
+    let total = 0;
+    for (const { value } of this.states()) total += value;
+    return total;
   }
   protected create(): Cell {
     return { value: 0 };

@@ -187,6 +187,17 @@ export class Metrics {
     return page.join("");
   }
 
+  /**
+   * What a counter has come to, over all its labels.
+   * @param internalName as TensorFlow names it inside: "/tensorflow/serving/request_count"
+   * @returns 0 for a name that no counter of this page has
+   */
+  readCounter(internalName: string): number {
+    const name = internalName.replace(/[^A-Za-z0-9_]/g, ":");
+    const family = this.#families.find((each) => each.name === name);
+    return family instanceof CounterFamily ? family.total() : 0;
+  }
+
   /** Once for each call, when it has been answered. */
   observeCall(record: CallRecord, code: Code, durationMs: number): void {
     const series = this.#callSeries(record);

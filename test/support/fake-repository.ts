@@ -1,7 +1,8 @@
 import type { ModelDescription, Signature, TensorSpec } from "../../src/onnx/index.js";
 import type { RunOptions, Session } from "../../src/runtime/index.js";
 import type {
-  ModelRepository,
+  ConfigurableModelRepository,
+  ModelServerConfig,
   ModelSpec,
   ModelStatus,
   Servable,
@@ -32,7 +33,11 @@ interface FakeModel {
 }
 
 /** Models in memory, whose states a test sets and whose runs are functions. */
-export class FakeRepository implements ModelRepository {
+export class FakeRepository implements ConfigurableModelRepository {
+  /** What reloadConfig was called with. */
+  readonly reloads: ModelServerConfig[] = [];
+  /** What a reload does before it ends. */
+  onReload: () => void | Promise<void> = () => {};
   /** Handles lent and not yet given back. */
   openHandles = 0;
   isSettled = true;
@@ -78,6 +83,11 @@ export class FakeRepository implements ModelRepository {
     const { versions } = this.#models.get(name)!;
     versions.set(version, { ...versions.get(version)!, state, error });
     this.#tell(name, version);
+  }
+
+  async reloadConfig(config: ModelServerConfig): Promise<void> {
+    this.reloads.push(config);
+    await this.onReload();
   }
 
   settle(settled: boolean): void {

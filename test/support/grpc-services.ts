@@ -49,7 +49,7 @@ export class GrpcServices implements AsyncDisposable {
     const { repository, servingSwitch, log, ended } = services;
     const methods = [
       ...predictionService(repository, prediction),
-      ...modelService(repository),
+      ...modelService(repository, { management: "local", readCounter: () => 0 }),
       ...catalogService(repository),
       ...others(services),
     ];

@@ -3,14 +3,27 @@ import {
   GetModelStatusResponse,
   ModelVersionStatus_State,
 } from "../../gen/tensorflow_serving/apis/get_model_status.js";
-import { type ModelRepository, missingModelSpec } from "../../serving/index.js";
-import { Code } from "../../status.js";
+import { ReloadConfigRequest, ReloadConfigResponse } from "../../gen/tensorflow_serving/apis/model_management.js";
+import { type ConfigurableModelRepository, type ModelRepository, missingModelSpec } from "../../serving/index.js";
+import { Code, invalidArgument } from "../../status.js";
+import { type ManagementPolicy, requireManagement } from "../auth/management.js";
+import { fromModelServerConfigMessage } from "../codecs/model-server-config.js";
 import { fromModelSpecMessage } from "../codecs/model-spec.js";
 import type { Method, UnaryMethod } from "./service-table.js";
 
-/** tensorflow.serving.ModelService: GetModelStatus. */
-export function modelService(repository: ModelRepository): Method[] {
-  return [getModelStatusMethod(repository)];
+export interface ReloadConfigOptions {
+  /** Who may reload. */
+  readonly management: ManagementPolicy;
+  /** A counter's value by TensorFlow Serving's internal name ("/tensorflow/serving/request_count"); 0 for one we do not have. */
+  readonly readCounter: (internalName: string) => number;
+}
+
+/** tensorflow.serving.ModelService: GetModelStatus and HandleReloadConfigRequest. */
+export function modelService(
+  repository: ModelRepository & Pick<ConfigurableModelRepository, "reloadConfig">,
+  options: ReloadConfigOptions,
+): Method[] {
+  return [getModelStatusMethod(repository), reloadConfigMethod(repository, options)];
 }
 
 function getModelStatusMethod(repository: ModelRepository): UnaryMethod<GetModelStatusRequest, GetModelStatusResponse> {
@@ -33,6 +46,34 @@ function getModelStatusMethod(repository: ModelRepository): UnaryMethod<GetModel
           status: { errorCode: error?.code ?? Code.OK, errorMessage: error?.message ?? "" },
         })),
       };
+    },
+  };
+}
+
+function reloadConfigMethod(
+  repository: Pick<ConfigurableModelRepository, "reloadConfig">,
+  { management, readCounter }: ReloadConfigOptions,
+): UnaryMethod<ReloadConfigRequest, ReloadConfigResponse> {
+  return {
+    kind: "unary",
+    path: "/tensorflow.serving.ModelService/HandleReloadConfigRequest",
+    decode: (bytes) => ReloadConfigRequest.decode(bytes),
+    encode: (response) => ReloadConfigResponse.encode(response).finish(),
+    async handle({ config: message, metricNames }, { peer, cancellation }) {
+      requireManagement(management, peer, "HandleReloadConfigRequest");
+      const config = fromModelServerConfigMessage(message);
+      if (config.kind !== "model_config_list") {
+        throw invalidArgument(
+          "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
+        );
+      }
+      const before = new Map(metricNames.map((name) => [name, readCounter(name)]));
+      await repository.reloadConfig(config, cancellation);
+      const metric = [...before].map(([name, value]) => ({
+        name,
+        valueIncrease: { $case: "int64ValueIncrease" as const, value: BigInt(readCounter(name) - value) },
+      }));
+      return { status: { errorCode: Code.OK, errorMessage: "" }, metric };
     },
   };
 }

@@ -58,12 +58,4 @@ describe("ModelService.GetModelStatus", () => {
     const nine = { name: "m", versionChoice: { $case: "version", value: 9n } } as const;
     assert.deepEqual(await refused(nine), [status.NOT_FOUND, "Could not find version 9 of model m"]);
   });
-
-  it("does not reload yet", async () => {
-    const { services, client } = await started();
-    await using _ = services;
-    const request = { config: undefined, metricNames: [] };
-    const { code } = await failureOf(callUnary(client, client.handleReloadConfigRequest, request));
-    assert.equal(code, status.UNIMPLEMENTED);
-  });
 });
