@@ -15,6 +15,10 @@ const choosesModels =
   given.some((argument) => names.includes(argument.replace(/^--/, "").split("=")[0].replaceAll("-", "_"))) ||
   names.some((name) => process.env[`ONNXD_${name.toUpperCase()}`] !== undefined);
 const defaults = choosesModels ? [] : [`--model_config_file=${join("models", "models.config")}`];
+// Here a person reads; programs start dist/src/main.js themselves and get JSON lines.
+const choosesFormat =
+  given.some((argument) => /^--log[_-]format\b/.test(argument)) || "ONNXD_LOG_FORMAT" in process.env;
+if (!choosesFormat) defaults.push("--log_format=text");
 const command = given[0] === "serve" ? given.slice(1) : given;
 const server = spawn(process.execPath, ["--enable-source-maps", main, "serve", ...defaults, ...command], {
   stdio: "inherit",
