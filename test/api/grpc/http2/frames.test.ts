@@ -80,7 +80,7 @@ describe("FrameReader", () => {
       reader.push(sample.subarray(0, cut));
       reader.push(sample.subarray(cut));
       assert.deepEqual(listener.heard, sampleHeard, `cut at ${cut}`);
-      assert.equal(reader.collecting, undefined);
+      assert.equal(reader.unfinished, undefined);
     }
   });
 
@@ -148,9 +148,9 @@ describe("FrameReader", () => {
   it("makes no more room for a claimed length than the limit, and none before the header is whole", () => {
     const reader = new FrameReader(new Listener(), 16_384);
     reader.push(Buffer.from([0, 0x3f, 0xff, wire.headers]));
-    assert.equal((reader.collecting as Buffer).length, 9);
+    assert.equal((reader.unfinished as Buffer).length, 9);
     reader.push(Buffer.from([0, 0, 0, 0, 1, 7]));
-    assert.equal((reader.collecting as Buffer).length, 9 + 0x3fff);
+    assert.equal((reader.unfinished as Buffer).length, 9 + 0x3fff);
   });
 });
 

@@ -50,7 +50,7 @@ export class FrameReader {
   }
 
   /** Stands for the frame that has begun and waits for its rest, if it is no DATA; another object for another frame. */
-  get collecting(): object | undefined {
+  get unfinished(): object | undefined {
     return this.#collected;
   }
 

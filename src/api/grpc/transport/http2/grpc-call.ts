@@ -4,12 +4,7 @@ import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../..
 import type { Metadata, Peer } from "../../service-table.js";
 import { percentEncodeStatusMessage } from "../../status-message.js";
 import { Http2Stream } from "./http2-stream.js";
-import {
-  chooseResponseEncoding,
-  compressMessage,
-  decompressMessage,
-  supportedEncodings,
-} from "./message-compression.js";
+import { chooseResponseEncoding, compressMessage, type Inflater, supportedEncodings } from "./message-compression.js";
 import { MessageReader, messagePrefixBytes } from "./message-reader.js";
 import { largestWindowBytes } from "./protocol.js";
 import type { RequestBudget } from "./request-budget.js";
@@ -23,6 +18,7 @@ export interface CallHost {
   readonly streamWindowBytes: number;
   readonly compressResponsesFromBytes: number;
   readonly budget: RequestBudget;
+  readonly inflater: Inflater;
   /** Allows the client to send this much more on the stream. */
   grantWindow(stream: Http2Stream, increment: number): void;
   /** The call was held up by congestion: it is told when that is over. */
@@ -238,7 +234,8 @@ export class GrpcCall extends Http2Stream implements TransportCall {
       return;
     }
     this.#inflating = true;
-    decompressMessage(message, encoding, this.#host.maxReceiveMessageBytes, (result) => {
+    const isWanted = () => !this.#ended;
+    this.#host.inflater.inflate(message, encoding, this.#host.maxReceiveMessageBytes, isWanted, (result) => {
       this.#inflating = false;
       if (this.#ended) return;
       if (result instanceof StatusError) {

@@ -6,14 +6,16 @@
 // leaving: the client was told that we go (GOAWAY with the highest id), but calls it sent before it read that are served.
 // draining: it was told which call is the last.  ended: all is said; what still comes is discarded until the client closes.
 import type { Socket } from "node:net";
-import { type StatusError, unavailable } from "../../../../status.js";
+import { errorMessage, type StatusError, unavailable } from "../../../../status.js";
 import type { Logger } from "../../../../telemetry/index.js";
 import type { Dispatcher } from "../../dispatch.js";
 import type { Peer } from "../../service-table.js";
 import { AbuseGuard } from "./abuse-guard.js";
 import { ClosedStreams } from "./closed-streams.js";
+import { ConnectionWatch, type WatchAction } from "./connection-watch.js";
 import { ConnectionWriter, type WriterHost } from "./connection-writer.js";
-import { FrameReader, type FrameSink } from "./frame-reader.js";
+import { FrameGrammar, type FrameListener } from "./frame-grammar.js";
+import { FrameReader } from "./frame-reader.js";
 import {
   goawayFrame,
   pingFrame,
@@ -23,10 +25,10 @@ import {
   windowUpdateFrame,
 } from "./frame-writer.js";
 import { type CallHost, constantFieldLists, GrpcCall, rememberedFields } from "./grpc-call.js";
-import { HeaderBlock } from "./header-block.js";
 import { HpackEncoder } from "./hpack/encoder.js";
 import type { Http2Options } from "./http2-options.js";
 import type { Http2Stream, StreamEnd } from "./http2-stream.js";
+import type { Inflater } from "./message-compression.js";
 import type { SlabPool } from "./output-buffer.js";
 import { answerFor, headerListTooLarge, PlainHttpExchange } from "./plain-http-exchange.js";
 import {
@@ -35,7 +37,6 @@ import {
   defaultWindowBytes,
   ErrorCode,
   Flag,
-  FrameType,
   largestStreamId,
   largestWindowBytes,
   StreamError,
@@ -43,13 +44,14 @@ import {
 import { RequestBudget } from "./request-budget.js";
 import { type RequestHead, validateTrailers } from "./request-head.js";
 import { RequestHeads } from "./request-heads.js";
-import { parseSettings, SettingId } from "./settings.js";
+import { type ClientSettings, SettingId } from "./settings.js";
 import { StreamTable } from "./stream-table.js";
 
 export interface ConnectionDeps {
   readonly dispatcher: Dispatcher;
   readonly logger: Logger;
   readonly slabs: SlabPool;
+  readonly inflater: Inflater;
 }
 
 type State =
@@ -69,10 +71,11 @@ const leavingMs = 2000;
 const drainPing = Buffer.from("draining", "latin1");
 const keepalivePing = Buffer.from("are you?", "latin1");
 
-export class Http2Connection implements FrameSink, WriterHost, CallHost {
+export class Http2Connection implements FrameListener, WriterHost, CallHost {
   readonly peer: Peer;
   readonly writer: ConnectionWriter;
   readonly budget: RequestBudget;
+  readonly inflater: Inflater;
   readonly maxReceiveMessageBytes: number;
   readonly streamWindowBytes: number;
   readonly compressResponsesFromBytes: number;
@@ -85,29 +88,16 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
   readonly #streams = new StreamTable();
   readonly #closedStreams = new ClosedStreams();
   readonly #held = new Set<Http2Stream>();
-  /** With a spread of a tenth to either side, so that clients do not all come back at once; 0: without end. */
-  readonly #maxAgeMs: number;
+  readonly #grammar: FrameGrammar;
+  readonly #watch: ConnectionWatch;
   #state: State = { name: "handshake", prefaceBytes: 0 };
   #lastStreamId = 0;
-  #headerBlock: HeaderBlock | undefined;
   #receiveWindow: number;
   /** Counts the frames of requests. */
   #framesReceived = 0;
   /** Something came since elapse() looked last. */
   #heard = false;
-  // Ages, as elapse() counts them, and what it compares with.
   #stateMs = 0;
-  #ageMs = 0;
-  #quietMs = 0;
-  #idleMs = 0;
-  #unfinishedMs = 0;
-  #unfinished: object | undefined;
-  #stalledMs = 0;
-  #takenBytes = 0;
-  #framesSent = 0;
-  #framesSeen = 0;
-  /** Since the PING that asks for a sign of life; undefined: none is on its way. */
-  #pingMs: number | undefined;
 
   constructor(socket: Socket, peer: Peer, options: Http2Options, deps: ConnectionDeps) {
     this.peer = peer;
@@ -117,9 +107,13 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.maxReceiveMessageBytes = options.maxReceiveMessageBytes;
     this.streamWindowBytes = options.streamWindowBytes;
     this.compressResponsesFromBytes = options.compressResponsesFromBytes;
+    this.inflater = deps.inflater;
     this.#receiveWindow = options.connectionWindowBytes;
-    this.#maxAgeMs = options.maxConnectionAgeMs * (0.9 + Math.random() * 0.2);
-    this.#reader = new FrameReader(this, options.maxFrameBytes);
+    this.#grammar = new FrameGrammar(this, options);
+    this.#reader = new FrameReader(this.#grammar, options.maxFrameBytes);
+    // With a spread of a tenth to either side, so that clients do not all come back at once.
+    const maxConnectionAgeMs = options.maxConnectionAgeMs * (0.9 + Math.random() * 0.2);
+    this.#watch = new ConnectionWatch({ ...options, maxConnectionAgeMs });
     this.#heads = new RequestHeads(headerTableBytes, options.maxHeaderListBytes);
     this.#guard = new AbuseGuard(options);
     this.budget = new RequestBudget(options.maxBufferedRequestBytes);
@@ -141,21 +135,31 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     }
   }
 
-  /** Time has passed: called about once a second. All limits of time are kept here. */
+  /** Time has passed: called about once a second. */
   elapse(ms: number): void {
     this.#stateMs += ms;
-    this.#guard.elapse(ms);
     const { name } = this.#state;
     if (name === "ended") {
       if (this.#stateMs >= lingerMs) this.destroy();
     } else if (name === "handshake") {
-      if (this.#stateMs >= this.#options.handshakeTimeoutMs) this.#cut("no SETTINGS came", ErrorCode.SETTINGS_TIMEOUT);
+      if (this.#stateMs < this.#options.handshakeTimeoutMs) return;
+      this.#fail(new ConnectionError(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS came"));
     } else if (name !== "closed") {
       if (name === "leaving" && this.#stateMs >= leavingMs) this.#sayLastStream();
-      this.#elapseLiveness(ms);
-      this.#elapseAge(ms);
-      this.#elapseUnfinished(ms);
-      this.#elapseStalls(ms);
+      this.#guard.elapse(ms);
+      const snapshot = {
+        heard: this.#heard,
+        calls: this.#streams.size,
+        framesReceived: this.#framesReceived,
+        framesSent: this.writer.framesSent,
+        unfinished: this.#grammar.unfinished ?? this.#reader.unfinished,
+        takenBytes: this.#socket.bytesWritten - this.#socket.writableLength,
+        waitingBytes: this.#socket.writableLength,
+        congested: this.writer.congested,
+      };
+      this.#heard = false;
+      for (const action of this.#watch.elapse(ms, snapshot)) this.#act(action);
+      if (this.writer.bufferedBytes > 0) this.#dropStalled(ms);
     }
   }
 
@@ -228,8 +232,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
       this.#reader.push(rest);
       this.#returnWindow();
     } catch (thrown) {
-      if (!(thrown instanceof ConnectionError)) throw thrown;
-      this.#fail(thrown);
+      this.#fail(thrown instanceof ConnectionError ? thrown : this.#defect(thrown));
     }
     this.writer.flush();
   }
@@ -256,53 +259,6 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.writer.end();
   }
 
-  frame(type: number, flags: number, streamId: number, chunk: Buffer, start: number, end: number): void {
-    if (this.#headerBlock !== undefined && type !== FrameType.CONTINUATION) {
-      throw protocolError("a frame came within a header block");
-    }
-    if (this.#state.name === "handshake" && type !== FrameType.SETTINGS)
-      throw protocolError("SETTINGS must come first");
-    const length = end - start;
-    switch (type) {
-      case FrameType.HEADERS:
-        this.#headersFrame(flags, streamId, chunk, start, end);
-        return;
-      case FrameType.CONTINUATION:
-        this.#continuationFrame(flags, streamId, chunk, start, end);
-        return;
-      case FrameType.RST_STREAM:
-        requireLength("RST_STREAM", length, 4);
-        this.#rstStreamFrame(streamId);
-        return;
-      case FrameType.WINDOW_UPDATE:
-        requireLength("WINDOW_UPDATE", length, 4);
-        this.#windowUpdateFrame(streamId, chunk.readUInt32BE(start) & 0x7fff_ffff);
-        return;
-      case FrameType.PING:
-        requireConnection("PING", streamId);
-        requireLength("PING", length, 8);
-        this.#pingFrame(flags, chunk.subarray(start, end));
-        return;
-      case FrameType.SETTINGS:
-        requireConnection("SETTINGS", streamId);
-        this.#settingsFrame(flags, chunk, start, end);
-        return;
-      case FrameType.PRIORITY:
-        requireStream("PRIORITY", streamId);
-        requireLength("PRIORITY", length, 5);
-        requireOtherStream(streamId, chunk.readUInt32BE(start));
-        break;
-      case FrameType.GOAWAY:
-        requireConnection("GOAWAY", streamId);
-        if (length < 8) requireLength("GOAWAY", length, 8);
-        break;
-      case FrameType.PUSH_PROMISE:
-        throw protocolError("clients may not push");
-    }
-    // PRIORITY is checked and ignored; GOAWAY says nothing to one who opens no streams; unknown types must be ignored.
-    this.#idleFrame();
-  }
-
   data(
     streamId: number,
     flags: number,
@@ -312,8 +268,6 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     end: number,
     complete: boolean,
   ): void {
-    if (this.#headerBlock !== undefined) throw protocolError("DATA came within a header block");
-    if (this.#state.name === "handshake") throw protocolError("SETTINGS must come first");
     this.#receiveWindow -= flowBytes;
     if (this.#receiveWindow < 0) {
       throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the connection's window");
@@ -345,7 +299,6 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
   }
 
   #dataWithoutStream(streamId: number): void {
-    requireStream("DATA", streamId);
     this.#requireNotIdle("DATA", streamId);
     this.#idleFrame();
     const end = this.#closedStreams.endOf(streamId);
@@ -354,43 +307,8 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.#refuse(streamId, ErrorCode.STREAM_CLOSED);
   }
 
-  #headersFrame(flags: number, streamId: number, chunk: Buffer, start: number, end: number): void {
-    requireStream("HEADERS", streamId);
-    let from = start;
-    let to = end;
-    if ((flags & Flag.PADDED) !== 0) {
-      if (from === to) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "padded HEADERS without its padding");
-      to -= chunk[from]!;
-      from += 1;
-    }
-    if ((flags & Flag.PRIORITY) !== 0) {
-      if (end - from < 5) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS without its priority");
-      requireOtherStream(streamId, chunk.readUInt32BE(from));
-      from += 5;
-    }
-    if (to < from) throw protocolError("HEADERS has more padding than payload");
-    const endStream = (flags & Flag.END_STREAM) !== 0;
-    if ((flags & Flag.END_HEADERS) !== 0) {
-      this.#headers(streamId, endStream, chunk, from, to);
-      return;
-    }
-    const { maxHeaderListBytes, maxContinuationFrames } = this.#options;
-    this.#headerBlock = new HeaderBlock(streamId, endStream, maxHeaderListBytes, maxContinuationFrames);
-    this.#headerBlock.add(chunk, from, to);
-  }
-
-  #continuationFrame(flags: number, streamId: number, chunk: Buffer, start: number, end: number): void {
-    const block = this.#headerBlock;
-    if (block === undefined || block.streamId !== streamId) throw protocolError("CONTINUATION of nothing");
-    block.add(chunk, start, end);
-    if ((flags & Flag.END_HEADERS) === 0) return;
-    this.#headerBlock = undefined;
-    const whole = block.whole();
-    this.#headers(streamId, block.endStream, whole, 0, whole.length);
-  }
-
-  /** A whole header block. Whatever becomes of it, it must be decoded: later blocks build upon it. */
-  #headers(streamId: number, endStream: boolean, block: Buffer, start: number, end: number): void {
+  /** Whatever becomes of a header block, it must be decoded: later blocks build upon it. */
+  headers(streamId: number, endStream: boolean, block: Buffer, start: number, end: number): void {
     this.#framesReceived += 1;
     const stream = this.#streams.get(streamId);
     if (stream !== undefined) {
@@ -475,8 +393,7 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     stream.requestEnded();
   }
 
-  #rstStreamFrame(streamId: number): void {
-    requireStream("RST_STREAM", streamId);
+  reset(streamId: number): void {
     this.#requireNotIdle("RST_STREAM", streamId);
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
@@ -488,14 +405,13 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.#guard.streamReset();
   }
 
-  #windowUpdateFrame(streamId: number, increment: number): void {
+  connectionWindow(increment: number): void {
     this.#idleFrame();
-    if (streamId === 0) {
-      if (increment === 0) throw protocolError("WINDOW_UPDATE by 0");
-      this.writer.windowUpdate(increment);
-      return;
-    }
-    requireStream("WINDOW_UPDATE", streamId);
+    this.writer.windowUpdate(increment);
+  }
+
+  streamWindow(streamId: number, increment: number): void {
+    this.#idleFrame();
     this.#requireNotIdle("WINDOW_UPDATE", streamId);
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
@@ -509,22 +425,19 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     }
   }
 
-  #pingFrame(flags: number, opaque: Buffer): void {
-    if ((flags & Flag.ACK) === 0) {
-      this.#idleFrame();
-      this.writer.answer(pingFrame(true, opaque));
-    } else if (this.#state.name === "leaving" && opaque.equals(drainPing)) {
-      this.#sayLastStream();
-    }
+  ping(opaque: Buffer): void {
+    this.#idleFrame();
+    this.writer.answer(pingFrame(true, opaque));
   }
 
-  #settingsFrame(flags: number, chunk: Buffer, start: number, end: number): void {
-    if ((flags & Flag.ACK) !== 0) {
-      requireLength("SETTINGS with ACK", end - start, 0);
-      return;
-    }
+  pingAnswered(opaque: Buffer): void {
+    if (this.#state.name === "leaving" && opaque.equals(drainPing)) this.#sayLastStream();
+    else this.#idleFrame();
+  }
+
+  settings(settings: ClientSettings): void {
     this.#idleFrame();
-    const change = this.writer.applySettings(parseSettings(chunk, start, end));
+    const change = this.writer.applySettings(settings);
     if (change !== 0) {
       for (const stream of this.#streams.all()) {
         stream.sendWindow += change;
@@ -536,6 +449,10 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     }
     this.writer.answer(settingsAckFrame());
     if (this.#state.name === "handshake") this.#become({ name: "open" });
+  }
+
+  ignored(): void {
+    this.#idleFrame();
   }
 
   #returnWindow(): void {
@@ -610,12 +527,11 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
     this.#loseStreams();
   }
 
-  /** Ends a connection whose client does not keep time; what is said to it may not arrive. */
-  #cut(message: string, code: ErrorCode): void {
-    this.#fail(new ConnectionError(code, message));
-    this.writer.flush();
-    // A client that does not read would keep it open.
-    if (this.#socket.writableLength > 0) this.destroy();
+  /** An error of ours: it ends this connection, and no other. */
+  #defect(thrown: unknown): ConnectionError {
+    const stack = thrown instanceof Error ? thrown.stack : undefined;
+    this.#deps.logger.error(`HTTP/2 transport failed: ${errorMessage(thrown)}`, { peer: this.peer.address, stack });
+    return new ConnectionError(ErrorCode.INTERNAL_ERROR, "internal error");
   }
 
   #lost(): void {
@@ -636,89 +552,38 @@ export class Http2Connection implements FrameSink, WriterHost, CallHost {
 
   // Time.
 
-  #elapseLiveness(ms: number): void {
-    if (this.#heard) {
-      this.#heard = false;
-      this.#quietMs = 0;
-      this.#pingMs = undefined;
-      return;
-    }
-    this.#quietMs += ms;
-    if (this.#pingMs !== undefined) {
-      this.#pingMs += ms;
-      if (this.#pingMs >= this.#options.keepaliveTimeoutMs) this.destroy();
-    } else if (this.#quietMs >= this.#options.keepaliveTimeMs) {
-      this.#pingMs = 0;
-      this.writer.announce(pingFrame(false, keepalivePing));
-    }
-  }
-
-  #elapseAge(ms: number): void {
-    const { maxConnectionIdleMs, maxConnectionAgeGraceMs } = this.#options;
-    this.#ageMs += ms;
-    this.#idleMs = this.#streams.size === 0 && this.#framesReceived === this.#framesSeen ? this.#idleMs + ms : 0;
-    this.#framesSeen = this.#framesReceived;
-    const aged = this.#maxAgeMs > 0 && this.#ageMs >= this.#maxAgeMs;
-    if (aged || (maxConnectionIdleMs > 0 && this.#idleMs >= maxConnectionIdleMs)) this.drain();
-    if (!aged || maxConnectionAgeGraceMs === 0) return;
-    const overdueMs = this.#ageMs - this.#maxAgeMs - maxConnectionAgeGraceMs;
-    if (overdueMs >= lingerMs) this.destroy();
-    else if (overdueMs >= 0) this.failCalls(unavailable("The connection reached its maximum age"));
-  }
-
-  /** A frame or a header block that does not end keeps buffers, and all other streams waiting. */
-  #elapseUnfinished(ms: number): void {
-    const unfinished = this.#headerBlock ?? this.#reader.collecting;
-    this.#unfinishedMs = unfinished !== undefined && unfinished === this.#unfinished ? this.#unfinishedMs + ms : 0;
-    this.#unfinished = unfinished;
-    if (this.#unfinishedMs >= this.#options.handshakeTimeoutMs) {
-      this.#cut("a frame or a header block was begun and not ended", ErrorCode.ENHANCE_YOUR_CALM);
+  #act(action: WatchAction): void {
+    switch (action.name) {
+      case "ping":
+        this.writer.announce(pingFrame(false, keepalivePing));
+        break;
+      case "drain":
+        this.drain();
+        break;
+      case "end-calls":
+        this.failCalls(unavailable("The connection reached its maximum age"));
+        break;
+      case "destroy":
+        this.destroy();
+        break;
+      case "fail":
+        this.#fail(new ConnectionError(action.code, action.message));
+        break;
     }
   }
 
-  #elapseStalls(ms: number): void {
-    const { responseStallTimeoutMs } = this.#options;
-    const taken = this.#socket.bytesWritten - this.#socket.writableLength;
-    const socketStalled = this.#socket.writableLength > 0 && taken === this.#takenBytes;
-    const congestionStalled = this.writer.congested && this.writer.framesSent === this.#framesSent;
-    this.#takenBytes = taken;
-    this.#framesSent = this.writer.framesSent;
-    this.#stalledMs = socketStalled || congestionStalled ? this.#stalledMs + ms : 0;
-    if (this.#stalledMs >= responseStallTimeoutMs) {
-      this.#cut("responses are not being read", ErrorCode.ENHANCE_YOUR_CALM);
-      return;
-    }
-    if (this.writer.bufferedBytes === 0) return;
+  /** The response of a call that has ended waits for its client alone: not for ever. */
+  #dropStalled(ms: number): void {
     for (const stream of this.#streams.all()) {
       if (!stream.answered) continue;
       stream.stalledMs += ms;
-      if (stream.stalledMs >= responseStallTimeoutMs) {
-        this.#closeStream(stream, "reset-by-us");
-        this.writer.announce(rstStreamFrame(stream.id, ErrorCode.CANCEL));
-      }
+      if (stream.stalledMs < this.#options.responseStallTimeoutMs) continue;
+      this.#closeStream(stream, "reset-by-us");
+      this.writer.announce(rstStreamFrame(stream.id, ErrorCode.CANCEL));
     }
   }
 }
 
 function protocolError(message: string): ConnectionError {
   return new ConnectionError(ErrorCode.PROTOCOL_ERROR, message);
-}
-
-function requireLength(frame: string, length: number, expected: number): void {
-  if (length === expected) return;
-  throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of ${length} bytes; it has ${expected}`);
-}
-
-function requireConnection(frame: string, streamId: number): void {
-  if (streamId !== 0) throw protocolError(`${frame} on stream ${streamId}; it belongs to the connection`);
-}
-
-/** Streams that clients open have odd numbers, and there are no others here. */
-function requireStream(frame: string, streamId: number): void {
-  if ((streamId & 1) === 0) throw protocolError(`${frame} on stream ${streamId}`);
-}
-
-/** @param dependency the priority field's first four bytes */
-function requireOtherStream(streamId: number, dependency: number): void {
-  if ((dependency & 0x7fff_ffff) === streamId) throw protocolError(`stream ${streamId} depends on itself`);
 }

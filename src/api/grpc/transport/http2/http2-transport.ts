@@ -11,6 +11,7 @@ import { Acceptor, type Origin } from "../acceptor.js";
 import type { GrpcTransportDeps } from "../grpc-js.js";
 import { Http2Connection } from "./http2-connection.js";
 import { type Http2Options, type TlsOptions, validateHttp2Options } from "./http2-options.js";
+import { Inflater } from "./message-compression.js";
 import { SlabPool } from "./output-buffer.js";
 
 /** @param _table the dispatcher has it; paths that it does not have are the dispatcher's to refuse */
@@ -32,6 +33,7 @@ class Http2Transport implements GrpcTransport {
   readonly #deps: GrpcTransportDeps;
   readonly #acceptor: Acceptor;
   readonly #slabs = new SlabPool();
+  readonly #inflater = new Inflater();
   readonly #connections = new Set<Http2Connection>();
   /** They shake hands, one for TCP and one for each Unix socket. */
   readonly #tlsServers = new Map<string, TlsServer>();
@@ -85,7 +87,8 @@ class Http2Transport implements GrpcTransport {
   #serve(socket: Socket, origin: Origin): void {
     const peer = origin.kind === "unix" ? unixPeer(origin.path) : tcpPeer(socket.remoteAddress, socket.remotePort);
     const { dispatcher, logger } = this.#deps;
-    const connection = new Http2Connection(socket, peer, this.#options, { dispatcher, logger, slabs: this.#slabs });
+    const shared = { dispatcher, logger, slabs: this.#slabs, inflater: this.#inflater };
+    const connection = new Http2Connection(socket, peer, this.#options, shared);
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
     if (this.#closing) connection.drain();
