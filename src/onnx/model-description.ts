@@ -17,6 +17,11 @@ export interface ModelDescription {
   /** By the name of an output whose last axis is one score a class: the classes' labels, in the order of that axis. */
   readonly classLabels: ReadonlyMap<string, ClassLabels>;
   readonly batching: BatchingVerdict;
+  /**
+   * Why a call with a tensor of no elements must be refused: "LSTM_1 is not known to take tensors without elements",
+   * which would end the process. undefined: it may run.
+   */
+  readonly refusesEmptyTensors?: string | undefined;
   /** The model file and its external data. */
   readonly sizeBytes: number;
 }

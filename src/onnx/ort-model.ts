@@ -29,6 +29,7 @@ export function describeOrtModel(
     rewrites: [],
     classLabels: new Map(),
     batching: { provenSafe: false, reason: "a model in onnxruntime's format keeps its graph to itself" },
+    refusesEmptyTensors: "a graph in onnxruntime's format is not known to take tensors without elements",
     sizeBytes,
   };
 }

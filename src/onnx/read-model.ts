@@ -4,6 +4,7 @@ import { errorMessage, invalidArgument, notFound } from "../status.js";
 import { discardBytes } from "../tensor/index.js";
 import { proveBatchAxis } from "./batch-axis/prove-batch-axis.js";
 import { decodeModel } from "./decode-model.js";
+import { reasonAgainstEmptyTensors } from "./empty-tensors.js";
 import { checkExternalData } from "./external-data.js";
 import { readGraphInterface } from "./graph-interface.js";
 import { operatorsOfModel } from "./graph-walk.js";
@@ -68,6 +69,7 @@ async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel>
     rewrites: sentences,
     classLabels,
     batching: proveBatchAxis({ graph, operatorSets, inputs, outputs }),
+    refusesEmptyTensors: reasonAgainstEmptyTensors(graph),
     sizeBytes: file.byteLength + (externalBytes ?? 0),
   };
   const operators = new Set(operatorsOfModel(model));

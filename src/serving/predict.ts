@@ -7,7 +7,7 @@ import {
   type Signature,
 } from "../onnx/index.js";
 import { Code, failedPrecondition, internal, invalidArgument, StatusError, unknown } from "../status.js";
-import { type ElementType, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
+import { type ElementType, formatShape, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
 import { bindSignature, checkValues, matchInputs, selectOutputs, unreadableTensor } from "./bound-signature.js";
 import type { ModelRepository } from "./model-repository.js";
 import type { ModelSpec, Servable, ServableId } from "./servable.js";
@@ -148,10 +148,17 @@ export async function runSignature(
     binding.hasDefaults ? sources.map((source, i) => source ?? inputs[i]!.defaultValue!) : (sources as TensorSource[]),
     servable.id.name,
   );
+  const { refusesEmptyTensors } = servable.description;
   const feeds = new Map<string, Tensor>();
   for (let i = 0; i < inputs.length; i++) {
     const { alias, spec, defaultValue } = inputs[i]!;
     const source = sources[i];
+    const { shape } = source ?? defaultValue!;
+    if (refusesEmptyTensors !== undefined && shape.includes(0)) {
+      throw invalidArgument(
+        `model ${servable.id.name}, input ${alias}: the shape ${formatShape(shape)} holds no elements, and ${refusesEmptyTensors}`,
+      );
+    }
     feeds.set(spec.name, source === undefined ? copyOf(defaultValue!) : decode(alias, source));
   }
   const fetches = outputs === binding.outputs ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];

@@ -53,6 +53,7 @@ describe("readModel", () => {
       operatorSets: [{ domain: "", version: 21 }],
       rewrites: [],
       classLabels: new Map(),
+      refusesEmptyTensors: undefined,
       sizeBytes: bytes.length,
     });
   });

@@ -101,6 +101,29 @@ async function failure(given: Given): Promise<string> {
   return "OK";
 }
 
+describe("predict with tensors of no elements", () => {
+  const empty = { left: undecodable("float32", [0, 2]), right: source("int64", [0]) };
+  const callWith = (refusesEmptyTensors: string | undefined, inputs: Readonly<Record<string, TensorSource>>) => {
+    const servable = servableOf({ name: "m", version: 7n }, {}, [twoByTwo]);
+    const description = { ...servable.description, refusesEmptyTensors };
+    const repository = new OneServable({ ...servable, description }) as unknown as ModelRepository;
+    const request = { modelSpec, inputs: () => new Map(Object.entries(inputs)), outputFilter: [] };
+    return predict(repository, request, neverCancelled);
+  };
+
+  it("refuses them, before anything is decoded, for a graph that they would end the process in", async () => {
+    const message = "model m, input left: the shape [0,2] holds no elements, and LSTM_1 may not take such";
+    await rejectsWith("INVALID_ARGUMENT", new RegExp(`^${message.replace(/[[\]]/g, "\\$&")}$`), () =>
+      callWith("LSTM_1 may not take such", empty),
+    );
+    await callWith("LSTM_1 may not take such", fitting);
+  });
+
+  it("runs them elsewhere", async () => {
+    await callWith(undefined, { left: source("float32", [0, 2]), right: source("int64", [0]) });
+  });
+});
+
 describe("predict", () => {
   it("feeds by the graph's names, fetches all outputs and names them by alias", async () => {
     let fed: ReadonlyMap<string, Tensor> | undefined;

@@ -13,19 +13,35 @@ export async function runModel(
   feeds: Readonly<Record<string, Tensor>>,
   options: InferenceSession.SessionOptions = {},
 ): Promise<Record<string, Tensor>> {
+  const [result] = await runModelOften(model, [feeds], options);
+  if (result instanceof Error) throw result;
+  return result!;
+}
+
+/** The same with one session for several runs; what a run throws takes the place of its result. */
+export async function runModelOften(
+  model: string | Uint8Array,
+  runs: readonly Readonly<Record<string, Tensor>>[],
+  options: InferenceSession.SessionOptions = {},
+): Promise<(Record<string, Tensor> | Error)[]> {
   const settings = { intraOpNumThreads: 1, interOpNumThreads: 1, logSeverityLevel: 4, ...options } as const;
   const session =
     typeof model === "string"
       ? await ort.InferenceSession.create(model, settings)
       : await ort.InferenceSession.create(model, settings);
-  try {
-    const results = await session.run(
-      Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)])),
-    );
-    return Object.fromEntries(Object.entries(results).map(([name, result]) => [name, fromOrt(result)]));
-  } finally {
-    await session.release();
+  const results: (Record<string, Tensor> | Error)[] = [];
+  for (const feeds of runs) {
+    try {
+      const result = await session.run(
+        Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor)])),
+      );
+      results.push(Object.fromEntries(Object.entries(result).map(([name, value]) => [name, fromOrt(value)])));
+    } catch (error) {
+      results.push(error as Error);
+    }
   }
+  await session.release();
+  return results;
 }
 
 const toOrt = ({ dtype, shape, data }: Tensor) => new ort.Tensor(dtype as "float32", data as Float32Array, [...shape]);
