@@ -13,7 +13,6 @@ import type { Tensor } from "../../tensor/index.js";
 import type { JsonForm } from "../codecs/json-inputs.js";
 import { PredictBody } from "../codecs/json-tensor.js";
 import { writePredictResponse } from "../codecs/json-writer.js";
-import type { RestCall } from "./rest-call.js";
 import type { TfsTarget } from "./tfs-path.js";
 
 /** How much of a body is read before others have their turn: about a millisecond's worth. */
@@ -26,20 +25,21 @@ export interface PredictCallDeps {
 }
 
 /**
- * Answers a predict call. In TensorFlow Serving's order: first the text must be JSON, then there must be such a model,
- * version and signature, then the inputs must fit it.
+ * Does the work for a predict call. In TensorFlow Serving's order: first the text must be JSON, then there must be such a
+ * model, version and signature, then the inputs must fit it.
+ * @returns the answer, in pieces
  */
-export async function answerPredict(
-  call: RestCall,
+export async function predictCall(
+  record: CallRecord,
   target: TfsTarget,
   bytes: Buffer,
   cancellation: Cancellation,
   deps: PredictCallDeps,
-): Promise<void> {
+): Promise<Iterator<Buffer, undefined>> {
   const body = new PredictBody(bytes);
   while (!body.advance(sliceBytes)) await nextTurn(cancellation);
-  const { outputs, form } = await run(call.record, target, body, cancellation, deps);
-  await call.answerPieces(writePredictResponse(outputs, form));
+  const { outputs, form } = await run(record, target, body, cancellation, deps);
+  return writePredictResponse(outputs, form);
 }
 
 async function run(

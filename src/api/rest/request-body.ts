@@ -13,8 +13,8 @@ export class BodyTooLarge extends Error {
   }
 }
 
-/** What a socket delivers at a time, at most. */
-const chunkBytes = 64 * 1024;
+/** Room that is made for a body on the strength of its declared length alone. */
+const firstPlaceBytes = 64 * 1024;
 
 /**
  * The whole body, inflated where Content-Encoding says gzip. Rejects with BodyTooLarge as soon as the limit is passed,
@@ -29,25 +29,31 @@ function readRaw(request: IncomingMessage, limitBytes: number): Promise<Buffer> 
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > limitBytes) return Promise.reject(new BodyTooLarge(`${declared} bytes`, limitBytes));
   return new Promise((resolve, reject) => {
-    // A long body is copied to its place as it comes: joining megabytes at the end would hold up everyone else.
-    const place = declared > chunkBytes ? Buffer.allocUnsafeSlow(declared) : undefined;
-    let chunks: Buffer[] = [];
+    // Copied to its place as it comes: joining many megabytes at the end would hold up everyone else. The place grows
+    // with what has come, since a length is easily declared.
+    const bound = declared > 0 ? declared : limitBytes;
+    let place: Buffer = Buffer.allocUnsafe(Math.min(declared, firstPlaceBytes));
     let length = 0;
     request.on("data", (chunk: Buffer) => {
-      if (place !== undefined) chunk.copy(place, length);
-      else if (length <= limitBytes) chunks.push(chunk);
+      const start = length;
       length += chunk.length;
       if (length > limitBytes) {
-        chunks = [];
+        place = Buffer.alloc(0);
         reject(new BodyTooLarge(`more than ${limitBytes} bytes`, limitBytes));
+      } else {
+        if (length > place.length) place = enlarge(place, start, Math.max(length, Math.min(bound, 2 * place.length)));
+        chunk.copy(place, start);
       }
     });
-    request.on("end", () => {
-      if (length > limitBytes) return;
-      resolve(place ?? (chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)));
-    });
+    request.on("end", () => resolve(place.subarray(0, length)));
     request.on("error", (error) => reject(cancelled(`The client went away: ${error.message}`)));
   });
+}
+
+function enlarge(place: Buffer, used: number, size: number): Buffer {
+  const larger = Buffer.allocUnsafeSlow(size);
+  place.copy(larger, 0, 0, used);
+  return larger;
 }
 
 function inflate(body: Buffer, limitBytes: number): Promise<Buffer> {

@@ -24,6 +24,8 @@ export interface RestCallDeps {
 
 /** Up to here a copy costs less than a second write. */
 const smallBodyBytes = 4096;
+/** How long a client may leave a large answer unread. */
+const stallLimitMs = 60_000;
 /** After an answer to a body that was too large: how much more of it is read, so that the client gets to see the answer. */
 const lingerBytes = 256 * 1024 * 1024;
 
@@ -97,7 +99,7 @@ export class RestCall {
     response.writeHead(200, this.#headers());
     let ready = response.write(first.value);
     for (; piece.done !== true; piece = pieces.next()) {
-      if (!ready) await drained(response);
+      if (!ready) await this.#drained();
       await setImmediate();
       if (response.destroyed) return; // the client went away meanwhile
       ready = response.write(piece.value);
@@ -109,6 +111,12 @@ export class RestCall {
   /** Answers with the error. What is no StatusError is a defect of ours: logged, and not shown to the client. */
   fail(thrown: unknown): void {
     if (this.#answered) return;
+    if (this.#response.headersSent) {
+      // Too late for an error; that the answer breaks off is all that the client can be told.
+      this.#deps.logger.error("A REST answer broke off", { request_id: this.record.requestId, error: thrown });
+      this.#response.destroy();
+      return;
+    }
     if (thrown instanceof BodyTooLarge) {
       this.#cancellation.cancel(thrown.status);
       this.#send(thrown.status.code, 413, errorBody(thrown.status.message), thrown.status.message);
@@ -141,6 +149,10 @@ export class RestCall {
   #linger(body: string | Buffer): void {
     const response = this.#response;
     const request = this.#request;
+    if (request.readableEnded) {
+      response.end(body);
+      return;
+    }
     response.write(body);
     let discarded = 0;
     request.on("data", (chunk: Buffer) => {
@@ -149,6 +161,22 @@ export class RestCall {
     });
     request.on("end", () => response.end());
     request.resume();
+  }
+
+  /** Waits until the client has read on, or has gone. One that stops reading is cut: its answer takes up memory here. */
+  #drained(): Promise<void> {
+    const response = this.#response;
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.setTimer(stallLimitMs, () => response.destroy());
+      const done = () => {
+        timer.cancel();
+        response.off("drain", done);
+        response.off("close", done);
+        resolve();
+      };
+      response.on("drain", done);
+      response.on("close", done);
+    });
   }
 
   #headers(): Record<string, string | number> {
@@ -180,16 +208,4 @@ export class RestCall {
 /** TensorFlow Serving's error object, in its layout. */
 export function errorBody(message: string): string {
   return `{\n    "error": ${encodeJsonString(message)}\n}`;
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off("drain", done);
-      response.off("close", done);
-      resolve();
-    };
-    response.on("drain", done);
-    response.on("close", done);
-  });
 }

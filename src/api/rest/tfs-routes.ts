@@ -5,7 +5,7 @@ import { getModelMetadata } from "../../serving/index.js";
 import { Code, invalidArgument, unimplemented } from "../../status.js";
 import { tcpPeer } from "../grpc/peer.js";
 import { modelMetadataJson, modelStatusJson } from "./model-json.js";
-import { answerPredict, modelSpecOf, type PredictCallDeps } from "./predict-call.js";
+import { modelSpecOf, type PredictCallDeps, predictCall } from "./predict-call.js";
 import { readBody } from "./request-body.js";
 import { RestCall, type RestCallDeps } from "./rest-call.js";
 import { parseTfsPath, type TfsTarget } from "./tfs-path.js";
@@ -71,11 +71,13 @@ async function answerPost(
     if (target.verb !== "predict") throw unimplemented(`${call.record.api} is not served over REST; use :predict`);
     const body = await readBody(request, deps.bodyLimitBytes);
     const { cancellation, done } = call.begin(deps.timeoutMs);
+    let answer: Iterator<Buffer, undefined>;
     try {
-      await answerPredict(call, target, body, cancellation, deps);
+      answer = await predictCall(call.record, target, body, cancellation, deps);
     } finally {
-      done();
+      done(); // the timeout is for the work; how fast the client reads is its own affair
     }
+    await call.answerPieces(answer);
   } catch (error) {
     call.fail(error);
   }

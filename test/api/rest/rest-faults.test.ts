@@ -5,10 +5,10 @@ import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
-import { answerPredict } from "../../../src/api/rest/predict-call.js";
-import type { RestCall } from "../../../src/api/rest/rest-call.js";
+import { predictCall } from "../../../src/api/rest/predict-call.js";
 import { CancellationSource } from "../../../src/cancellation.js";
 import { Code, cancelled, codeName } from "../../../src/status.js";
+import type { CallRecord } from "../../../src/telemetry/index.js";
 import type { Tensor } from "../../../src/tensor/index.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { FakeRepository, type Run, signatureOf } from "../../support/fake-repository.js";
@@ -84,7 +84,13 @@ describe("a body that is too large", () => {
     await using _ = door;
     const bomb = gzipSync(Buffer.alloc(200_000, 0x20));
     assert.ok(bomb.length < 1000);
-    const answer = await door.post("m", bomb, { "content-encoding": "gzip" });
+    const { socket, received } = await rawConnection(door);
+    socket.write(
+      `POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: ${bomb.length}\r\n\r\n`,
+    );
+    socket.write(bomb);
+    await once(socket, "close"); // and not only when the client closes it
+    const answer = { status: Number(received().slice(9, 12)), body: received().split("\r\n\r\n")[1]! };
     assert.equal(answer.status, 413);
     assert.equal(compact(answer.body), expected("more than 1000 bytes, inflated,"));
   });
@@ -178,6 +184,43 @@ describe("a large answer", () => {
   });
 });
 
+describe("a client that does not read its answer", () => {
+  const large: Tensor = { dtype: "float32", shape: [2_000_000], data: new Float32Array(2_000_000) };
+  const text = `POST /v1/models/large:predict HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+  it("may take its time, beyond the timeout of the work", async () => {
+    const clock = new FakeClock();
+    const { door } = await openDoor({ timeoutMs: 5000 }, clock);
+    await using _ = door;
+    door.repository.add("large", 1n, [signature], () => new Map([["y:0", large]]));
+    const { socket, received } = await rawConnection(door);
+    socket.pause();
+    socket.write(text);
+    await until(() => clock.pending === 1); // waits for the client
+    clock.advance(59_000);
+    socket.resume();
+    await until(() => received().endsWith("0\r\n\r\n"));
+    assert.equal(codeName(door.observed[0]!.code), "OK");
+    socket.destroy();
+    await until(() => clock.pending === 0);
+  });
+
+  it("is cut after a minute without a step", async () => {
+    const clock = new FakeClock();
+    const { door } = await openDoor({}, clock);
+    await using _ = door;
+    door.repository.add("large", 1n, [signature], () => new Map([["y:0", large]]));
+    const { socket } = await rawConnection(door);
+    socket.pause();
+    socket.write(text);
+    await until(() => clock.pending === 1);
+    clock.advance(60_000);
+    await until(() => door.observed.length === 1);
+    assert.equal(codeName(door.observed[0]!.code), "CANCELLED");
+    socket.destroy();
+  });
+});
+
 describe("a large body", () => {
   it("is read in steps, between which the call can be cancelled", async () => {
     const repository = new FakeRepository();
@@ -185,12 +228,10 @@ describe("a large body", () => {
     const bytes = Buffer.from(`{"inputs": [${"1.5,".repeat(1_000_000)}1]}`);
     const source = new CancellationSource();
     setImmediate(() => source.cancel(cancelled("gone")));
-    const call = { record: {} } as RestCall;
+    const record: CallRecord = { requestId: "", door: "rest", method: "", peer: "" };
+    const deps = { repository, enableSignatureMethodNameCheck: false };
     await rejectsWith("CANCELLED", /^gone$/, () =>
-      answerPredict(call, { verb: "predict", model: "m" }, bytes, source, {
-        repository,
-        enableSignatureMethodNameCheck: false,
-      }),
+      predictCall(record, { verb: "predict", model: "m" }, bytes, source, deps),
     );
     assert.equal(repository.openHandles, 0);
   });
