@@ -33,11 +33,16 @@ async function serve(options: Options, ignored: readonly string[]): Promise<void
   let closing = false;
   const close = async () => {
     await server?.close();
-    process.exit(0);
+    exit(0);
+  };
+  /** A run that goes on would make process.exit() abort, with a core dump and a misleading message. */
+  const exit = (code: number) => {
+    if (server?.busy === true) process.kill(process.pid, "SIGKILL");
+    else process.exit(code);
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      if (closing || server === undefined) process.exit(signal === "SIGTERM" ? 143 : 130);
+      if (closing || server === undefined) return exit(signal === "SIGTERM" ? 143 : 130);
       closing = true;
       server.logger.info(`${signal}: draining; a second signal ends at once`);
       void close();

@@ -17,7 +17,7 @@ import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-opt
 import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
-import { neverCancelled } from "./cancellation.js";
+import { CancellationSource, neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
 import { descriptorSetBase64 } from "./gen/descriptor-set.js";
@@ -32,7 +32,7 @@ import {
   singleModelConfig,
   startupError,
 } from "./serving/index.js";
-import { Code, invalidArgument } from "./status.js";
+import { Code, deadlineExceeded, errorMessage, invalidArgument } from "./status.js";
 import { createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
 
 export interface StartContext {
@@ -59,6 +59,9 @@ export async function startServer(options: Options, context: StartContext = {}):
     throw error;
   }
 }
+
+/** How long runs may go on after the last call was answered or cut. */
+const releasePatienceMs = 5000;
 
 export class Server {
   readonly logger: RootLogger;
@@ -88,7 +91,15 @@ export class Server {
     this.metrics = new Metrics({ build, clock: this.#clock });
     this.runtime = createModelRuntime(
       { inlineThresholdMicros: options.inline_threshold_micros },
-      { logger: this.logger, clock: this.#clock },
+      {
+        logger: this.logger,
+        clock: this.#clock,
+        // The runtime knows a session by "model/version".
+        observer: {
+          droppedBeforeRun: (name) => this.metrics.countCancelledBeforeRun(name.slice(0, name.lastIndexOf("/"))),
+          workerRestarted: (name) => this.metrics.countWorkerRestart(name.slice(0, name.lastIndexOf("/"))),
+        },
+      },
     );
     this.repository = createModelRepository(
       {
@@ -177,11 +188,31 @@ export class Server {
       this.#rest?.close(shutdownTimeoutMs),
       this.#configPoller?.close(),
     ]);
-    await this.repository.close();
-    await this.runtime.close();
+    await this.#releaseModels();
     this.#lag.close();
     this.logger.info("closed");
     await this.logger.flush();
+  }
+
+  /** Nobody waits for an answer any more: what still runs is given a moment, and then left to the end of the process. */
+  async #releaseModels(): Promise<void> {
+    const patience = new CancellationSource();
+    const timer = this.#clock.setTimer(releasePatienceMs, () => patience.cancel(deadlineExceeded("runs do not end")));
+    const released = this.repository.close(patience).then(() => this.runtime.close());
+    const givenUp = new Promise<void>((_, reject) => patience.onCancel(reject));
+    try {
+      await Promise.race([released, givenUp]);
+    } catch (error) {
+      released.catch(() => {});
+      this.logger.error("models could not be released", { reason: errorMessage(error) });
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Whether a run or a load is under way. Node would have to end its thread, which makes onnxruntime abort the process. */
+  get busy(): boolean {
+    return this.runtime.stats().threads.some(({ busy }) => busy);
   }
 
   /** What a person reads at start: what is served where, and two lines to paste. */

@@ -5,12 +5,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import { HealthClient } from "../gen/grpc/health/v1/health.js";
 import { ServerReflectionClient } from "../gen/grpc/reflection/v1/reflection.js";
+import { TensorProto } from "../gen/tensorflow/core/framework/tensor.js";
+import { DataType } from "../gen/tensorflow/core/framework/types.js";
 import { PredictionServiceClient } from "../gen/tensorflow_serving/apis/prediction_service.js";
 import { call } from "../support/call.js";
 import { connect, floatPredict, noMetadata } from "../support/clients.js";
 import { ModelFolder } from "../support/model-folder.js";
 import { readJson } from "../support/read-json.js";
 import { ServerProcess } from "../support/server-process.js";
+import { slowModel } from "../support/test-models.js";
 import { startTestServer } from "../support/test-server.js";
 
 /** Calls one after the other until told to stop; every answer is checked, every error kept. */
@@ -108,6 +111,35 @@ describe("SIGTERM under load", () => {
     server.kill("SIGTERM");
     const { code, signal } = await server.exited;
     assert.ok(code !== 0 || signal !== null);
+  });
+});
+
+describe("SIGTERM while a run goes on that nobody can end", () => {
+  const startSlow = async (models: ModelFolder, ...flags: string[]) => {
+    models.publish("slow", 1, slowModel("input"));
+    const config = models.writeConfig({ slow: "" });
+    return await ServerProcess.start(`--model_config_file=${config}`, ...flags);
+  };
+  const run = (target: string) => {
+    const client = connect(PredictionServiceClient, target);
+    const request = floatPredict("slow", "x", [1]);
+    const iterations = { dtype: DataType.DT_INT64, tensorShape: { dim: [] }, int64Val: [1_000_000n] };
+    request.inputs.set("iterations", TensorProto.fromPartial(iterations));
+    return call(client, client.predict, request, noMetadata).finally(() => client[Symbol.dispose]());
+  };
+
+  it("cuts the call at the deadline and ends the process", async () => {
+    using models = new ModelFolder();
+    await using server = await startSlow(models, "--shutdown_timeout_ms=200");
+    const refused = assert.rejects(run(server.target));
+    await until("the run to begin", async () => {
+      const page = await (await fetch(`${server.url}/metrics`)).text();
+      return /^onnxd_sessions_busy\{[^}]*"slow"[^}]*\} 1$/m.test(page);
+    });
+    server.kill("SIGTERM");
+    await refused;
+    const { signal } = await server.exited;
+    assert.equal(signal, "SIGKILL", server.output);
   });
 });
 
