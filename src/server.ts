@@ -353,6 +353,11 @@ export class Server {
         metricsPage: () => this.metrics.text(),
         logger: this.logger,
         clock: this.#clock,
+        openInference: {
+          repositoryCalls: this.#repositoryCalls,
+          statistics: this.metrics.inferenceStatistics,
+          version: this.#context.version ?? "",
+        },
       },
       {
         timeoutMs: options.rest_api_timeout_in_ms,

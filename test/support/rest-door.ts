@@ -1,9 +1,11 @@
 import { Agent, type IncomingHttpHeaders, type RequestOptions, request } from "node:http";
 import { ServingSwitch } from "../../src/api/grpc/serving-switch.js";
+import type { ModelControl } from "../../src/api/open-inference/model-control.js";
+import { RepositoryCalls } from "../../src/api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer, type RestServerOptions } from "../../src/api/rest/http-server.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import type { Code } from "../../src/status.js";
-import type { CallRecord } from "../../src/telemetry/index.js";
+import { type CallRecord, InferenceStatistics } from "../../src/telemetry/index.js";
 import { FakeRepository } from "./fake-repository.js";
 import { LogRecorder } from "./log-recorder.js";
 
@@ -11,6 +13,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  readonly bytes: Buffer;
 }
 
 export interface Observed {
@@ -25,13 +28,14 @@ export class RestDoor implements AsyncDisposable {
   readonly repository = new FakeRepository();
   readonly servingSwitch = new ServingSwitch();
   readonly log = new LogRecorder();
+  readonly statistics = new InferenceStatistics();
   /** Calls that are over, in that order. */
   readonly observed: Observed[] = [];
   readonly server: RestServer;
   readonly agent = new Agent({ keepAlive: true });
   port = 0;
 
-  constructor(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock) {
+  constructor(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock, control?: ModelControl) {
     this.server = createRestServer(
       {
         repository: this.repository,
@@ -41,13 +45,22 @@ export class RestDoor implements AsyncDisposable {
         metricsPage: () => "# TYPE a gauge\na{} 1\n",
         logger: this.log,
         clock,
+        openInference: {
+          repositoryCalls: new RepositoryCalls({ repository: this.repository, control, management: "local" }),
+          statistics: this.statistics,
+          version: "1.2.3",
+        },
       },
       options,
     );
   }
 
-  static async open(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock): Promise<RestDoor> {
-    const door = new RestDoor(options, clock);
+  static async open(
+    options: Partial<RestServerOptions> = {},
+    clock: Clock = systemClock,
+    control?: ModelControl,
+  ): Promise<RestDoor> {
+    const door = new RestDoor(options, clock, control);
     door.port = await door.server.listen("127.0.0.1", 0);
     return door;
   }
@@ -68,13 +81,11 @@ export class RestDoor implements AsyncDisposable {
         const chunks: Buffer[] = [];
         response.on("data", (chunk) => chunks.push(chunk));
         response.on("error", reject);
-        response.on("end", () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks).toString(),
-          }),
-        );
+        response.on("end", () => {
+          const bytes = Buffer.concat(chunks);
+          const { statusCode: status = 0, headers } = response;
+          resolve({ status, headers, bytes, body: bytes.toString() });
+        });
       });
       call.on("error", reject);
       call.end(body);

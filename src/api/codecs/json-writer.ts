@@ -31,6 +31,16 @@ export function writePredictResponse(
   return form === "column" ? columns(out, outputs) : rows(out, outputs, batchSizeOf(outputs));
 }
 
+/** A body in pieces: texts as they are, and in the place of each tensor its elements as one flat list. */
+export function* writeWithFlatLists(parts: readonly (string | Tensor)[]): Generator<Buffer, undefined> {
+  const out = new Output(pieceBytes);
+  for (const part of parts) {
+    if (typeof part === "string") yield* text(out, part);
+    else yield* values(out, elementWriter("", part), [part.data.length], 0, "]");
+  }
+  yield out.take();
+}
+
 /** The first dimension, which rows of all outputs must share. */
 function batchSizeOf(outputs: ReadonlyMap<string, Tensor>): number {
   let batchSize: number | undefined;

@@ -8,7 +8,7 @@ import type {
   InferRequest,
   RequestedOutput,
 } from "../open-inference/infer-request.js";
-import { RawContents } from "./oip-raw-contents.js";
+import { faultyContents, noContents, RawContents } from "./oip-raw-contents.js";
 import { TypedContents } from "./oip-typed-contents.js";
 import { tagOf, WireReader, WireType } from "./wire-reader.js";
 
@@ -100,18 +100,9 @@ function contentsOf(draft: InputDraft, hasRaw: boolean, take: () => Uint8Array |
   return bytes === undefined ? noContents : new RawContents(bytes);
 }
 
-function faultyContents(fault: InferContents["fault"]): InferContents {
-  const unreachable = () => {
-    throw new Error("contents with a fault are not read");
-  };
-  return { fault, byteLength: unreachable, decode: unreachable };
-}
 const typedBesideRaw = faultyContents(
   (input, model) =>
     `contents field must not be specified when using raw_input_contents for '${input}' for model '${model}'`,
-);
-const noContents = faultyContents(
-  (input, model) => `unable to find data for input tensor '${input}' for model '${model}' in request.`,
 );
 
 const nameTag = tagOf(1, WireType.bytes);

@@ -37,3 +37,15 @@ export class RawContents implements InferContents {
     return viewAs(type.name, bytes);
   }
 }
+
+/** Contents that no input may have: the request is refused before they are looked at. */
+export function faultyContents(fault: InferContents["fault"]): InferContents {
+  const unreachable = () => {
+    throw new Error("contents with a fault are not read");
+  };
+  return { fault, byteLength: unreachable, decode: unreachable };
+}
+
+export const noContents = faultyContents(
+  (input, model) => `unable to find data for input tensor '${input}' for model '${model}' in request.`,
+);

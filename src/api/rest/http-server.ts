@@ -8,25 +8,29 @@ import type { Logger } from "../../telemetry/index.js";
 import type { CallObserver } from "../grpc/interceptors.js";
 import type { ServingSwitch } from "../grpc/serving-switch.js";
 import { requestIds } from "../request-id.js";
+import { isOipUrl } from "./oip-path.js";
+import { type OipDeps, type OipRoutesDeps, serveOip } from "./oip-routes.js";
 import { addOperationRoutes } from "./operation-routes.js";
-import { errorBody } from "./rest-call.js";
+import { errorBody, type RestCallDeps } from "./rest-call.js";
 import { isTfsUrl, serveTfs, type TfsRoutesDeps } from "./tfs-routes.js";
 
 export interface RestServerDeps {
   readonly repository: ModelRepository;
   readonly servingSwitch: ServingSwitch;
-  /** Hears of every call under /v1/ once, when it is over. */
+  /** Hears of every call under /v1/ and /v2 once, when it is over. */
   readonly observer: CallObserver;
   /** The page of all metrics, in Prometheus' text format. */
   readonly metricsPage: () => string;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** What answers under /v2. */
+  readonly openInference: OipDeps;
 }
 
 export interface RestServerOptions {
   /** How long the work for a call may take; 0 or less: without end. Default 30 000. */
   readonly timeoutMs: number;
-  /** Answer calls under /v1/ with CORS headers. Default false. */
+  /** Answer calls under /v1/ and /v2 with CORS headers. Default false. */
   readonly enableCors: boolean;
   /** The largest body, as sent and inflated. Default 64 MiB. */
   readonly bodyLimitBytes: number;
@@ -53,21 +57,19 @@ export interface RestServer {
 export function createRestServer(deps: RestServerDeps, given: Partial<RestServerOptions> = {}): RestServer {
   const options = validateRestServerOptions(given);
   const connections = new Connections();
-  const tfsRoutes: TfsRoutesDeps = {
-    repository: deps.repository,
-    enableSignatureMethodNameCheck: options.enableSignatureMethodNameCheck,
-    timeoutMs: options.timeoutMs,
-    bodyLimitBytes: options.bodyLimitBytes,
-    calls: {
-      clock: deps.clock,
-      logger: deps.logger,
-      observer: deps.observer,
-      nextRequestId: requestIds(),
-      corsHeaders: options.enableCors ? corsHeaders : {},
-      lastOnConnection: () => deps.servingSwitch.state !== "serving" || connections.closing,
-    },
+  const calls: RestCallDeps = {
+    clock: deps.clock,
+    logger: deps.logger,
+    observer: deps.observer,
+    nextRequestId: requestIds(),
+    corsHeaders: options.enableCors ? corsHeaders : {},
+    lastOnConnection: () => deps.servingSwitch.state !== "serving" || connections.closing,
   };
-  const app = createApp(tfsRoutes, connections);
+  const { timeoutMs, bodyLimitBytes, enableSignatureMethodNameCheck } = options;
+  const shared = { repository: deps.repository, timeoutMs, bodyLimitBytes, calls };
+  const tfsRoutes: TfsRoutesDeps = { ...shared, enableSignatureMethodNameCheck };
+  const { servingSwitch, clock } = deps;
+  const app = createApp(tfsRoutes, { ...shared, ...deps.openInference, servingSwitch, clock }, connections);
   addOperationRoutes(app, {
     repository: deps.repository,
     servingSwitch: deps.servingSwitch,
@@ -112,13 +114,15 @@ const corsHeaders = {
   "access-control-allow-headers": "Content-Type",
 };
 
-/** Fastify serves all that has ordinary routes. What is under /v1/ never reaches it. */
-function createApp(tfsRoutes: TfsRoutesDeps, connections: Connections): FastifyInstance {
+/** Fastify serves all that has ordinary routes. What is under /v1/ and /v2 never reaches it. */
+function createApp(tfsRoutes: TfsRoutesDeps, oipRoutes: OipRoutesDeps, connections: Connections): FastifyInstance {
   const app = fastify({
     serverFactory: (handler) => {
       const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
         connections.begin(request, response);
-        if (isTfsUrl(request.url ?? "")) serveTfs(request, response, tfsRoutes);
+        const { url = "" } = request;
+        if (isTfsUrl(url)) serveTfs(request, response, tfsRoutes);
+        else if (isOipUrl(url)) serveOip(request, response, oipRoutes);
         else handler(request, response);
       });
       connections.watch(server);

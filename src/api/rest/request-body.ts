@@ -25,7 +25,8 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
   return request.headers["content-encoding"]?.includes("gzip") === true ? inflate(body, limitBytes) : body;
 }
 
-function readRaw(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+/** The body as it was sent. Rejects with BodyTooLarge as soon as the limit is passed. */
+export function readRaw(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const declared = Number(request.headers["content-length"] ?? 0);
   if (declared > limitBytes) return Promise.reject(new BodyTooLarge(`${declared} bytes`, limitBytes));
   return new Promise((resolve, reject) => {

@@ -84,6 +84,23 @@ export class RestCall {
     this.#send(code, httpStatusOf(code), "", "");
   }
 
+  /** Sends bytes that are there already, under headers that say what they are. */
+  answerBytes(pieces: readonly Uint8Array[], more: Readonly<Record<string, string | number>>): void {
+    if (this.#answered) return;
+    const response = this.#response;
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    response.writeHead(200, { ...this.#headers(), ...more, "content-length": length });
+    response.cork();
+    for (const piece of pieces) response.write(piece);
+    response.end();
+    this.#end(Code.OK, "");
+  }
+
+  /** Answers with a status that no code stands for. @param body of JSON; default: the error */
+  refuse(status: number, code: Code, message: string, body = errorBody(message)): void {
+    this.#send(code, status, body, message);
+  }
+
   /** Sends pieces as they are made, and lets others have their turn between two of them. */
   async answerPieces(pieces: Iterator<Buffer, undefined>): Promise<void> {
     const first = pieces.next();

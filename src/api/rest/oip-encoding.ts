@@ -1,0 +1,57 @@
+// Compression of inference bodies, both ways: gzip, and deflate in zlib's wrapping, as Triton has them.
+import type { IncomingMessage } from "node:http";
+import { promisify } from "node:util";
+import { deflate, gunzip, gzip, inflate } from "node:zlib";
+import { errorMessage, invalidArgument, unimplemented } from "../../status.js";
+import { BodyTooLarge, readRaw } from "./request-body.js";
+
+export type Encoding = "gzip" | "deflate";
+
+const compressors = { gzip: promisify(gzip), deflate: promisify(deflate) };
+const inflaters = { gzip: gunzip, deflate: inflate };
+
+/**
+ * The whole body, inflated where Content-Encoding says so. Rejects with BodyTooLarge as soon as the limit is passed,
+ * before and after inflating alike; UNIMPLEMENTED for other encodings.
+ */
+export async function readEncodedBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() || "identity";
+  if (encoding !== "identity" && encoding !== "gzip" && encoding !== "deflate") {
+    throw unimplemented(`Content-Encoding ${encoding} is not supported; gzip and deflate are`);
+  }
+  const body = await readRaw(request, limitBytes);
+  return encoding === "identity" ? body : await inflated(body, encoding, limitBytes);
+}
+
+function inflated(body: Buffer, encoding: Encoding, limitBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    inflaters[encoding](body, { maxOutputLength: limitBytes }, (error, result) => {
+      if (error === null) resolve(result);
+      else if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
+        reject(new BodyTooLarge(`more than ${limitBytes} bytes, inflated,`, limitBytes));
+      } else {
+        reject(
+          invalidArgument(`Content-Encoding is ${encoding}, but the body cannot be inflated: ${errorMessage(error)}`),
+        );
+      }
+    });
+  });
+}
+
+export function compress(body: Buffer, encoding: Encoding): Promise<Buffer> {
+  return compressors[encoding](body);
+}
+
+/** The encoding that the client likes best of those there are; undefined: as it is. */
+export function preferredEncoding(acceptEncoding: string | undefined): Encoding | undefined {
+  let best: Encoding | undefined;
+  let bestQuality = 0;
+  for (const part of (acceptEncoding ?? "").split(",")) {
+    const [name = "", ...parameters] = part.split(";").map((each) => each.trim().toLowerCase());
+    if (name !== "gzip" && name !== "deflate") continue;
+    const given = parameters.find((each) => each.startsWith("q="));
+    const quality = given === undefined ? 1 : Number(given.slice(2));
+    if (quality > bestQuality) [best, bestQuality] = [name, quality];
+  }
+  return best;
+}
