@@ -67,7 +67,7 @@ export const flags = {
   rest_api_timeout_in_ms: int("compatible", 30_000, "How long a REST call may take; 0 or less: without end."),
   rest_api_enable_cors_support: bool("compatible", false, "Answer REST calls with CORS headers."),
   max_receive_message_bytes: int("own", 64 * 2 ** 20, "Largest request, on either door.", 1, maxInt32),
-  grpc_transport: choice("own", "grpc-js", "What carries gRPC: our own HTTP/2, or the grpc-js package.", [
+  grpc_transport: choice("own", "http2", "What carries gRPC: our own HTTP/2, or the grpc-js package.", [
     "http2",
     "grpc-js",
   ]),
