@@ -72,6 +72,11 @@ export const flags = {
     "grpc-js",
   ]),
   grpc_channel_arguments: text("compatible", "", "k=v,k=v: server channel arguments; unknown ones do no harm."),
+  ssl_config_file: text(
+    "compatible",
+    "",
+    "SSLConfig in text form: gRPC and REST speak TLS; read again every 10 s, so that certificates can be renewed.",
+  ),
   enable_grpc_healthcheck_service: bool(
     "compatible",
     true,
@@ -196,8 +201,7 @@ export const flags = {
  * would be a silent wrong answer, so a value other than TensorFlow Serving's default is refused.
  */
 export const refused: Record<string, { readonly harmless: readonly string[]; readonly reason: string }> = {
-  ssl_config_file: { harmless: [""], reason: "TLS is not served by this version" },
-  use_alts_credentials: { harmless: ["false"], reason: "Google's ALTS is not served" },
+  use_alts_credentials: { harmless: ["false"], reason: "Google's ALTS is not served; TLS is, with ssl_config_file" },
   enable_batching: { harmless: ["false"], reason: "batching is not built into this version" },
   batching_parameters_file: { harmless: [""], reason: "batching is not built into this version" },
   enable_per_model_batching_parameters: { harmless: ["false"], reason: "batching is not built into this version" },

@@ -17,6 +17,7 @@ import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-opt
 import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
+import { SslConfigFile } from "./api/tls/ssl-config-file.js";
 import { CancellationSource, neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
@@ -74,7 +75,8 @@ export class Server {
   readonly #servingSwitch = new ServingSwitch();
   readonly #lag = new EventLoopMonitor();
   readonly #repositoryCalls: RepositoryCalls;
-  readonly #grpc: GrpcTransport;
+  #grpc: GrpcTransport | undefined;
+  #sslConfig: SslConfigFile | undefined;
   #rest: RestServer | undefined;
   #configPoller: ModelConfigFilePoller | undefined;
   #grpcPort: number | undefined;
@@ -138,7 +140,6 @@ export class Server {
       control: undefined,
       management: options.management,
     });
-    this.#grpc = this.#makeGrpc();
   }
 
   /** undefined: that door is shut. */
@@ -152,9 +153,13 @@ export class Server {
   async start(): Promise<void> {
     const { logger } = this;
     for (const note of this.#context.notes ?? []) logger.warn(note);
+    const { ssl_config_file: sslConfig } = this.#options;
+    if (sslConfig !== "") this.#sslConfig = await SslConfigFile.open(sslConfig, { clock: this.#clock, logger });
+    const grpc = this.#makeGrpc();
+    this.#grpc = grpc;
     this.repository.start(await this.#firstConfig());
     await this.#whenModelsAreTried();
-    await this.#openDoors();
+    await this.#openDoors(grpc);
     this.#started = true;
     const { model_config_file: path, model_config_file_poll_wait_seconds: pollWaitSeconds } = this.#options;
     if (path !== "") {
@@ -167,6 +172,11 @@ export class Server {
   /** Looks for new versions now instead of at the next poll. */
   pollNow(): Promise<void> {
     return this.repository.poll();
+  }
+
+  /** Reads the certificates behind ssl_config_file now instead of at the next look. */
+  async pollCertificates(): Promise<void> {
+    await this.#sslConfig?.poll();
   }
 
   /**
@@ -184,9 +194,10 @@ export class Server {
     if (this.#started && drainDelayMs > 0) await this.#delay(drainDelayMs);
     this.#servingSwitch.close();
     await Promise.all([
-      this.#grpc.close(shutdownTimeoutMs),
+      this.#grpc?.close(shutdownTimeoutMs),
       this.#rest?.close(shutdownTimeoutMs),
       this.#configPoller?.close(),
+      this.#sslConfig?.close(),
     ]);
     await this.#releaseModels();
     this.#lag.close();
@@ -274,15 +285,15 @@ export class Server {
     metrics.readEventLoopLag(() => this.#lag.read());
   }
 
-  async #openDoors(): Promise<void> {
+  async #openDoors(grpc: GrpcTransport): Promise<void> {
     const { bind_address: host, port, rest_api_port: restPort, grpc_socket_path: socketPath } = this.#options;
     const any = this.#context.anyPort === true;
     if (port !== 0) {
-      this.#grpcPort = await this.#grpc.listenTcp(host, any ? 0 : port);
+      this.#grpcPort = await grpc.listenTcp(host, any ? 0 : port);
       this.logger.info(`Running gRPC ModelServer at ${host}:${this.#grpcPort} ...`);
     }
     if (socketPath !== "") {
-      await this.#grpc.listenUnix(socketPath);
+      await grpc.listenUnix(socketPath);
       this.logger.info(`Running gRPC ModelServer at UNIX socket ${socketPath} ...`);
     }
     if (restPort !== 0) {
@@ -337,6 +348,7 @@ export class Server {
       validateGrpcTransportOptions({
         maxReceiveMessageBytes: options.max_receive_message_bytes,
         channelArguments: parseChannelArguments(options.grpc_channel_arguments),
+        tls: this.#sslConfig?.tls,
       }),
       { dispatcher, logger, clock },
     );
@@ -365,6 +377,7 @@ export class Server {
         bodyLimitBytes: options.max_receive_message_bytes,
         enableSignatureMethodNameCheck: options.enable_signature_method_name_check,
         metricsPath: monitoringConfig === "" ? undefined : await readMetricsPath(monitoringConfig),
+        tls: this.#sslConfig?.tls,
       },
     );
   }

@@ -8,6 +8,8 @@ import type { Logger } from "../../telemetry/index.js";
 import type { CallObserver } from "../grpc/interceptors.js";
 import type { ServingSwitch } from "../grpc/serving-switch.js";
 import { requestIds } from "../request-id.js";
+import { TlsHandshakes } from "../tls/tls-handshakes.js";
+import type { TlsOptions } from "../tls/tls-options.js";
 import { isOipUrl } from "./oip-path.js";
 import { type OipDeps, type OipRoutesDeps, serveOip } from "./oip-routes.js";
 import { addOperationRoutes } from "./operation-routes.js";
@@ -38,10 +40,14 @@ export interface RestServerOptions {
   readonly enableSignatureMethodNameCheck: boolean;
   /** A place for the metrics beside /metrics and TensorFlow Serving's customary one. Default undefined. */
   readonly metricsPath: string | undefined;
+  /** Speak HTTPS. Default undefined: plain HTTP. */
+  readonly tls: TlsOptions | undefined;
 }
 
 /** Idle connections are kept longer than load balancers keep theirs (60 s), so that it is not we who close first. */
 const keepAliveTimeoutMs = 75_000;
+/** From accepting a connection to the end of its TLS handshake. */
+const handshakeTimeoutMs = 10_000;
 
 /** The REST door. */
 export interface RestServer {
@@ -69,7 +75,9 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
   const shared = { repository: deps.repository, timeoutMs, bodyLimitBytes, calls };
   const tfsRoutes: TfsRoutesDeps = { ...shared, enableSignatureMethodNameCheck };
   const { servingSwitch, clock } = deps;
-  const app = createApp(tfsRoutes, { ...shared, ...deps.openInference, servingSwitch, clock }, connections);
+  const oipRoutes: OipRoutesDeps = { ...shared, ...deps.openInference, servingSwitch, clock };
+  const handshakes = options.tls && restHandshakes(options.tls, deps.logger);
+  const app = createApp(tfsRoutes, oipRoutes, connections, handshakes);
   addOperationRoutes(app, {
     repository: deps.repository,
     servingSwitch: deps.servingSwitch,
@@ -89,6 +97,7 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
       const timer = deps.clock.setTimer(graceMs, () => connections.cut());
       connections.close();
       await app.close();
+      handshakes?.close();
       timer.cancel();
     },
   };
@@ -101,6 +110,7 @@ export function validateRestServerOptions(given: Partial<RestServerOptions>): Re
     bodyLimitBytes: 64 * 1024 * 1024,
     enableSignatureMethodNameCheck: false,
     metricsPath: undefined,
+    tls: undefined,
     ...given,
   };
   requireInteger("timeoutMs", options.timeoutMs, { max: 2 ** 31 - 1 });
@@ -115,7 +125,12 @@ const corsHeaders = {
 };
 
 /** Fastify serves all that has ordinary routes. What is under /v1/ and /v2 never reaches it. */
-function createApp(tfsRoutes: TfsRoutesDeps, oipRoutes: OipRoutesDeps, connections: Connections): FastifyInstance {
+function createApp(
+  tfsRoutes: TfsRoutesDeps,
+  oipRoutes: OipRoutesDeps,
+  connections: Connections,
+  handshakes: RestHandshakes | undefined,
+): FastifyInstance {
   const app = fastify({
     serverFactory: (handler) => {
       const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
@@ -126,6 +141,7 @@ function createApp(tfsRoutes: TfsRoutesDeps, oipRoutes: OipRoutesDeps, connectio
         else handler(request, response);
       });
       connections.watch(server);
+      handshakes?.precede(server, connections);
       return server;
     },
     // A call that comes on an open connection while the server closes is served like those before it.
@@ -142,6 +158,33 @@ function createApp(tfsRoutes: TfsRoutesDeps, oipRoutes: OipRoutesDeps, connectio
       .send(errorBody(`Not found: ${request.method} ${request.url}`)),
   );
   return app;
+}
+
+interface RestHandshakes {
+  /** From now on the server sees of each connection what comes after its handshake. */
+  precede(server: Server, connections: Connections): void;
+  close(): void;
+}
+
+function restHandshakes(tls: TlsOptions, logger: Logger): RestHandshakes {
+  let handshakes: TlsHandshakes | undefined;
+  return {
+    precede(server, connections) {
+      const listeners = server.listeners("connection");
+      server.removeAllListeners("connection");
+      const deps = { protocols: ["http/1.1"], handshakeTimeoutMs, logger };
+      const shaken = new TlsHandshakes(tls, deps, (socket) => {
+        connections.shaken(socket);
+        for (const listener of listeners) listener.call(server, socket);
+      });
+      handshakes = shaken;
+      server.on("connection", (socket: Socket) => {
+        connections.shakeHands(socket);
+        shaken.begin(socket);
+      });
+    },
+    close: () => handshakes?.close(),
+  };
 }
 
 /** Bytes that are not HTTP, headers that are too large, a request that takes too long to come. */
@@ -166,12 +209,26 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
 class Connections {
   closing = false;
   readonly #calls = new Map<Socket, number>();
+  /** Connections whose TLS handshake is under way, by their peer: a handshake comes back as another socket. */
+  readonly #shaking = new Map<string, Socket>();
 
   watch(server: Server): void {
     server.on("connection", (socket: Socket) => {
       this.#calls.set(socket, 0);
       socket.once("close", () => this.#calls.delete(socket));
     });
+  }
+
+  shakeHands(socket: Socket): void {
+    const peer = peerOf(socket);
+    this.#shaking.set(peer, socket);
+    socket.once("close", () => {
+      if (this.#shaking.get(peer) === socket) this.#shaking.delete(peer);
+    });
+  }
+
+  shaken(socket: Socket): void {
+    this.#shaking.delete(peerOf(socket));
   }
 
   begin({ socket }: IncomingMessage, response: ServerResponse): void {
@@ -188,9 +245,12 @@ class Connections {
   close(): void {
     this.closing = true;
     for (const [socket, calls] of this.#calls) if (calls === 0) socket.destroy();
+    for (const socket of this.#shaking.values()) socket.destroy();
   }
 
   cut(): void {
     for (const socket of this.#calls.keys()) socket.destroy();
   }
 }
+
+const peerOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;

@@ -1,6 +1,7 @@
 // The reference transport, on @grpc/grpc-js. Each call is taken over where grpc-js hands it to its interceptors, before
 // it makes Node streams of it: nearer to the wire, and cheaper. Connections are accepted here and handed in, because
 // grpc-js with channelz off loses sight of them and could not cut them at the end.
+import type { Socket } from "node:net";
 import {
   type ConnectionInjector,
   Metadata as GrpcJsMetadata,
@@ -12,6 +13,7 @@ import {
 import type { Clock } from "../../../clock.js";
 import { Code, errorMessage, StatusError, unavailable } from "../../../status.js";
 import type { Logger } from "../../../telemetry/index.js";
+import { TlsHandshakes } from "../../tls/tls-handshakes.js";
 import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../dispatch.js";
 import { tcpPeer, unixPeer } from "../peer.js";
 import type { GrpcTransport, Metadata, Peer, ServiceTable } from "../service-table.js";
@@ -33,8 +35,16 @@ export function createGrpcJsTransport(
   return new GrpcJsTransport(table, options, deps);
 }
 
+/** From accepting a connection to the end of its TLS handshake. */
+const handshakeTimeoutMs = 10_000;
 /** Between telling calls that the server goes away and cutting their connections: time for the word to leave. */
 const farewellMs = 250;
+
+/** Where accepted connections of one origin go. */
+interface Injector {
+  readonly inject: (socket: Socket) => void;
+  readonly handshakes: TlsHandshakes | undefined;
+}
 
 class GrpcJsTransport implements GrpcTransport {
   readonly #table: ServiceTable;
@@ -44,13 +54,13 @@ class GrpcJsTransport implements GrpcTransport {
   readonly #calls = new Set<GrpcJsCall>();
   readonly #servers: Server[] = [];
   /** One for TCP and one for each Unix socket, whose peers are named after it. */
-  readonly #injectors = new Map<string, ConnectionInjector>();
+  readonly #injectors = new Map<string, Injector>();
 
   constructor(table: ServiceTable, options: GrpcTransportOptions, deps: GrpcTransportDeps) {
     this.#table = table;
     this.#options = options;
     this.#deps = deps;
-    this.#acceptor = new Acceptor((socket, origin) => this.#injector(origin).injectConnection(socket), deps.logger);
+    this.#acceptor = new Acceptor((socket, origin) => this.#injector(origin).inject(socket), deps.logger);
   }
 
   listenTcp(host: string, port: number): Promise<number> {
@@ -71,19 +81,30 @@ class GrpcJsTransport implements GrpcTransport {
       timer = clock.setTimer(farewellMs, () => this.#acceptor.destroyConnections());
     });
     await connectionsGone;
+    for (const { handshakes } of this.#injectors.values()) handshakes?.close();
     timer.cancel();
   }
 
-  #injector(origin: Origin): ConnectionInjector {
+  #injector(origin: Origin): Injector {
     const key = origin.kind === "unix" ? origin.path : "";
     let injector = this.#injectors.get(key);
     if (injector === undefined) {
       const server = this.#createServer(origin);
       this.#servers.push(server);
-      injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      injector = this.#createInjector(server.createConnectionInjector(ServerCredentials.createInsecure()));
       this.#injectors.set(key, injector);
     }
     return injector;
+  }
+
+  /** grpc-js is never told of TLS: it is given the sockets whose handshakes are done. */
+  #createInjector(plain: ConnectionInjector): Injector {
+    const { tls } = this.#options;
+    const inject = (socket: Socket) => plain.injectConnection(socket);
+    if (tls === undefined) return { inject, handshakes: undefined };
+    const deps = { protocols: ["h2"], handshakeTimeoutMs, logger: this.#deps.logger };
+    const handshakes = new TlsHandshakes(tls, deps, inject);
+    return { inject: (socket) => handshakes.begin(socket), handshakes };
   }
 
   #createServer(origin: Origin): Server {

@@ -1,4 +1,5 @@
 import { requireInteger } from "../../../options.js";
+import type { TlsOptions } from "../../tls/tls-options.js";
 
 /** What every transport can be told. */
 export interface GrpcTransportOptions {
@@ -15,6 +16,8 @@ export interface GrpcTransportOptions {
   readonly maxConnectionAgeGraceMs: number;
   /** Options by their gRPC names ("grpc.keepalive_time_ms"), handed on as they are; they win over those above. Default none. */
   readonly channelArguments: ReadonlyMap<string, string | number>;
+  /** Speak TLS. Default undefined: plain text. */
+  readonly tls: TlsOptions | undefined;
 }
 
 export function validateGrpcTransportOptions(given: Partial<GrpcTransportOptions>): GrpcTransportOptions {
@@ -24,6 +27,7 @@ export function validateGrpcTransportOptions(given: Partial<GrpcTransportOptions
     maxConnectionAgeMs: 0,
     maxConnectionAgeGraceMs: 0,
     channelArguments: new Map(),
+    tls: undefined,
     ...given,
   };
   requireInteger("maxReceiveMessageBytes", options.maxReceiveMessageBytes, { min: 1, max: 2 ** 31 - 1 });

@@ -1,4 +1,3 @@
-import type { SecureContextOptions } from "node:tls";
 import { requireInteger } from "../../../../options.js";
 import { type GrpcTransportOptions, validateGrpcTransportOptions } from "../transport-options.js";
 import { defaultFrameBytes, defaultWindowBytes, largestFrameBytes, largestWindowBytes } from "./protocol.js";
@@ -50,16 +49,7 @@ export interface Http2Limits {
   readonly abuseWindowMs: number;
 }
 
-/** Certificates and keys, as PEM; client certificates are checked against `ca`. */
-export interface TlsOptions extends Pick<SecureContextOptions, "key" | "cert" | "ca" | "passphrase"> {
-  /** Refuse clients without a certificate that `ca` signed. Default false. */
-  readonly requireClientCertificate?: boolean;
-}
-
-export interface Http2Options extends GrpcTransportOptions, Http2Limits {
-  /** Speak TLS. Default undefined: plain text. */
-  readonly tls: TlsOptions | undefined;
-}
+export interface Http2Options extends GrpcTransportOptions, Http2Limits {}
 
 const defaults: Http2Limits = {
   maxConnections: 10_000,
@@ -119,9 +109,7 @@ const channelArguments = new Map<string, keyof (GrpcTransportOptions & Http2Limi
   ["grpc.http2.max_frame_size", "maxFrameBytes"],
 ]);
 
-export function validateHttp2Options(
-  given: Partial<Omit<Http2Options, "tls">> & { readonly tls?: TlsOptions | undefined },
-): Http2Options {
+export function validateHttp2Options(given: Partial<Http2Options>): Http2Options {
   const named: Record<string, number> = {};
   for (const [argument, value] of given.channelArguments ?? []) {
     const name = channelArguments.get(argument);
@@ -129,7 +117,7 @@ export function validateHttp2Options(
   }
   const limits: Http2Limits = { ...defaults, ...given, ...named };
   for (const name of Object.keys(bounds) as (keyof Http2Limits)[]) requireInteger(name, limits[name], bounds[name]);
-  return Object.freeze({ ...limits, ...validateGrpcTransportOptions({ ...given, ...named }), tls: given.tls });
+  return Object.freeze({ ...limits, ...validateGrpcTransportOptions({ ...given, ...named }) });
 }
 
 /** gRPC says "no limit" with -1 or the largest int. */

@@ -2,15 +2,16 @@
 // costs 70 µs a call; this does no more than gRPC needs, in a tenth of that. What one connection does is told in
 // http2-connection.ts, what one call does in grpc-call.ts.
 import type { Socket } from "node:net";
-import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import type { Timer } from "../../../../clock.js";
 import { unavailable } from "../../../../status.js";
+import { TlsHandshakes } from "../../../tls/tls-handshakes.js";
+import type { TlsOptions } from "../../../tls/tls-options.js";
 import { tcpPeer, unixPeer } from "../../peer.js";
 import type { GrpcTransport, ServiceTable } from "../../service-table.js";
 import { Acceptor, type Origin } from "../acceptor.js";
 import type { GrpcTransportDeps } from "../grpc-js.js";
 import { Http2Connection } from "./http2-connection.js";
-import { type Http2Options, type TlsOptions, validateHttp2Options } from "./http2-options.js";
+import { type Http2Options, validateHttp2Options } from "./http2-options.js";
 import { Inflater } from "./message-compression.js";
 import { SlabPool } from "./output-buffer.js";
 
@@ -35,8 +36,8 @@ class Http2Transport implements GrpcTransport {
   readonly #slabs = new SlabPool();
   readonly #inflater = new Inflater();
   readonly #connections = new Set<Http2Connection>();
-  /** They shake hands, one for TCP and one for each Unix socket. */
-  readonly #tlsServers = new Map<string, TlsServer>();
+  /** One for TCP and one for each Unix socket, whose peers are named after it. */
+  readonly #handshakes = new Map<string, TlsHandshakes>();
   #accepted = 0;
   #closing = false;
   #elapseTimer: Timer | undefined;
@@ -65,6 +66,7 @@ class Http2Transport implements GrpcTransport {
       timer = clock.setTimer(farewellMs, () => this.#acceptor.destroyConnections());
     });
     await connectionsGone;
+    for (const handshakes of this.#handshakes.values()) handshakes.close();
     timer.cancel();
     this.#elapseTimer?.cancel();
   }
@@ -81,7 +83,7 @@ class Http2Transport implements GrpcTransport {
     });
     const { tls } = this.#options;
     if (tls === undefined) this.#serve(socket, origin);
-    else this.#tlsServer(tls, origin).emit("connection", socket);
+    else this.#handshakesOf(tls, origin).begin(socket);
   }
 
   #serve(socket: Socket, origin: Origin): void {
@@ -106,30 +108,15 @@ class Http2Transport implements GrpcTransport {
     });
   }
 
-  #tlsServer(options: TlsOptions, origin: Origin): TlsServer {
+  #handshakesOf(tls: TlsOptions, origin: Origin): TlsHandshakes {
     const key = origin.kind === "unix" ? origin.path : "";
-    let server = this.#tlsServers.get(key);
-    if (server === undefined) {
-      server = this.#createTlsServer(options, origin);
-      this.#tlsServers.set(key, server);
+    let handshakes = this.#handshakes.get(key);
+    if (handshakes === undefined) {
+      const { handshakeTimeoutMs } = this.#options;
+      const deps = { protocols: ["h2"], handshakeTimeoutMs, logger: this.#deps.logger };
+      handshakes = new TlsHandshakes(tls, deps, (socket) => this.#serve(socket, origin));
+      this.#handshakes.set(key, handshakes);
     }
-    return server;
-  }
-
-  /** It never listens: connections are handed to it, and come back when their handshake is done. */
-  #createTlsServer({ requireClientCertificate = false, ...context }: TlsOptions, origin: Origin): TlsServer {
-    const server = createTlsServer({
-      ...context,
-      ALPNProtocols: ["h2"],
-      requestCert: requireClientCertificate,
-      rejectUnauthorized: requireClientCertificate,
-      handshakeTimeout: this.#options.handshakeTimeoutMs,
-    });
-    server.on("secureConnection", (socket) => this.#serve(socket, origin));
-    server.on("tlsClientError", (error, socket) => {
-      this.#deps.logger.debug(`TLS handshake failed: ${error.message}`);
-      socket.destroy();
-    });
-    return server;
+    return handshakes;
   }
 }
