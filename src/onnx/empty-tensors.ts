@@ -16,7 +16,7 @@ export const takesEmptyTensors: ReadonlySet<string> = new Set([
   // Moved about
   ...["Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "Pad"],
   ...["Reshape", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu"],
-  ...["Unsqueeze"],
+  ...["Unsqueeze", "SplitToSequence", "SequenceLength"],
   // Reduced, normalized, multiplied
   ...["ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"],
   ...["ReduceSum", "ReduceSumSquare", "ArgMax", "ArgMin", "CumSum", "OneHot", "Hardmax", "LogSoftmax", "Softmax"],

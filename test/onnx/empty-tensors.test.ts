@@ -15,6 +15,8 @@ interface Use {
   readonly more?: readonly (Tensor | "x" | "")[];
   readonly outputs?: number;
   readonly ml?: boolean;
+  /** The node makes a sequence, not a tensor. */
+  readonly sequence?: boolean;
 }
 
 const ones = (...shape: number[]) =>
@@ -99,6 +101,8 @@ const uses: Readonly<Record<string, readonly Use[]>> = {
   Shape: [{}],
   Slice: [{ more: [axes(0), axes(1), axes(0)] }, { more: [axes(-1), axes(-9), axes(-1), axes(-1)] }],
   Split: [{ attributes: { num_outputs: 2 }, outputs: 2 }],
+  SplitToSequence: [{ sequence: true }, { sequence: true, attributes: { axis: -1, keepdims: 0 } }],
+  SequenceLength: [{}],
   Squeeze: [{}, { more: [axes(0)] }],
   Unsqueeze: [{ more: [axes(0, -1)] }],
   Tile: [
@@ -210,7 +214,7 @@ const uses: Readonly<Record<string, readonly Use[]>> = {
 function modelOf(
   opType: string,
   rank: number,
-  { dtype = "float32", attributes = {}, more = [], outputs = 1, ml = false }: Use,
+  { dtype = "float32", attributes = {}, more = [], outputs = 1, ml = false, sequence = false }: Use,
 ) {
   const graph = new GraphBuilder(opType);
   const x = graph.input(
@@ -222,10 +226,12 @@ function modelOf(
   const names = Array.from({ length: outputs }, (_, i) => `made_${i}`);
   // Floats for the branches of Where.
   if (opType === "Where") graph.node("Cast", [x], { to: 1 }, { outputs: ["branch"] });
+  if (opType === "SequenceLength") graph.node("SplitToSequence", [x], {}, { outputs: ["parts"] });
   const taken = opType === "Where" ? ["branch", "branch"] : inputs;
-  const all = opType === "Constant" ? [] : [x, ...taken];
+  const first = opType === "SequenceLength" ? "parts" : x;
+  const all = opType === "Constant" ? [] : [first, ...taken];
   const node = graph.node(opType, all, attributes, { domain: ml ? "ai.onnx.ml" : "", outputs: names });
-  graph.node("Shape", [node], {}, { outputs: ["y"] });
+  graph.node(sequence ? "SequenceLength" : "Shape", [node], {}, { outputs: ["y"] });
   graph.output("y", "int64", undefined);
   return encodeModel(graph, { operatorSets: { "": 21, "ai.onnx.ml": 3 } });
 }
