@@ -50,6 +50,11 @@ export class Graph {
     }
   }
 
+  /** The name itself where no value has it yet, else one like it; now taken. */
+  claimLike(name: string): string {
+    return this.#names.has(name) ? this.fresh(name) : this.claim(name);
+  }
+
   /** Takes a name, so that fresh() does not give it away. */
   claim(name: string): string {
     this.#names.add(name);

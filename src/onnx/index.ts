@@ -19,6 +19,7 @@ export {
 } from "./graph-builder.js";
 export type { BatchingVerdict, ClassLabels, ModelDescription } from "./model-description.js";
 export { describeOrtModel, type SessionValueMetadata } from "./ort-model.js";
+export { patchWeights, type WeightsPatch } from "./patch-weights.js";
 export { commonOperatorSet, raiseOperatorSet } from "./raise-operator-set.js";
 export { type ReadLimits, type ReadModel, readModel } from "./read-model.js";
 export {

@@ -1,6 +1,13 @@
 // Changes a few nodes of a model file and leaves every other byte as it is: unknown fields, their order, and the
 // weights, which are copied once, into the new file.
-import { ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto } from "../gen/onnx/onnx.js";
+import {
+  ModelProto,
+  NodeProto,
+  OperatorSetIdProto,
+  StringStringEntryProto,
+  TensorProto,
+  ValueInfoProto,
+} from "../gen/onnx/onnx.js";
 import { encodeHead, joinBytes, WireCursor } from "./wire.js";
 
 export interface ModelPatch {
@@ -10,6 +17,12 @@ export interface ModelPatch {
   readonly outputs?: ReadonlyMap<number, ValueInfoProto>;
   /** Put behind the main graph's own. */
   readonly initializers?: readonly TensorProto[];
+  /** By name: what stands in the place of one of the main graph's initializers. */
+  readonly replacedInitializers?: ReadonlyMap<string, TensorProto>;
+  /** Names of values whose declared types no longer hold, and are taken out. */
+  readonly droppedValueInfos?: ReadonlySet<string>;
+  /** Entries that replace those of the same keys, or are added. */
+  readonly metadata?: ReadonlyMap<string, string>;
   /** All operator sets, when they change. */
   readonly operatorSets?: readonly OperatorSetIdProto[];
 }
@@ -19,7 +32,13 @@ const operatorSetField = 8;
 const nodeField = 1;
 const initializerField = 5;
 const outputField = 12;
+const valueInfoField = 13;
+const metadataField = 14;
 const rawDataField = 9;
+/** Of a tensor, of a value's type, of an entry of the metadata. */
+const tensorNameField = 8;
+const valueNameField = 1;
+const keyField = 1;
 
 /** The file with the patch applied. The file must have been accepted by decodeModel(). */
 export function patchModel(file: Uint8Array, patch: ModelPatch): Uint8Array {
@@ -27,7 +46,12 @@ export function patchModel(file: Uint8Array, patch: ModelPatch): Uint8Array {
   const field = new WireCursor(file);
   while (field.next()) {
     if (field.number === graphField) pieces.addMessage(graphField, patchGraph(file, field, patch));
-    else if (field.number !== operatorSetField || patch.operatorSets === undefined) pieces.keep(field);
+    else if (field.number === operatorSetField && patch.operatorSets !== undefined) continue;
+    else if (field.number === metadataField && patch.metadata?.has(textWithin(file, field, keyField))) continue;
+    else pieces.keep(field);
+  }
+  for (const [key, value] of patch.metadata ?? []) {
+    pieces.addBytes(metadataField, StringStringEntryProto.encode({ key, value }).finish());
   }
   for (const set of patch.operatorSets ?? [])
     pieces.addBytes(operatorSetField, OperatorSetIdProto.encode(set).finish());
@@ -50,16 +74,34 @@ function patchGraph(file: Uint8Array, { valueStart, valueEnd }: WireCursor, patc
   while (field.next()) {
     const nodes = field.number === nodeField ? patch.nodes?.get(nodeIndex++) : undefined;
     const output = field.number === outputField ? patch.outputs?.get(outputIndex++) : undefined;
+    const initializer =
+      field.number === initializerField && patch.replacedInitializers !== undefined
+        ? patch.replacedInitializers.get(textWithin(file, field, tensorNameField))
+        : undefined;
+    const dropped =
+      field.number === valueInfoField && patch.droppedValueInfos?.has(textWithin(file, field, valueNameField));
+    if (dropped) continue;
     if (nodes !== undefined) {
       for (const node of nodes) pieces.addBytes(nodeField, NodeProto.encode(node).finish());
     } else if (output !== undefined) {
       pieces.addBytes(outputField, ValueInfoProto.encode(output).finish());
+    } else if (initializer !== undefined) {
+      pieces.addMessage(initializerField, tensorPieces(initializer));
     } else {
       pieces.keep(field);
     }
   }
   for (const tensor of patch.initializers ?? []) pieces.addMessage(initializerField, tensorPieces(tensor));
   return pieces;
+}
+
+/** A field of text within a message. */
+function textWithin(file: Uint8Array, { valueStart, valueEnd }: WireCursor, number: number): string {
+  const field = new WireCursor(file, valueStart, valueEnd);
+  while (field.next()) {
+    if (field.number === number) return new TextDecoder().decode(file.subarray(field.valueStart, field.valueEnd));
+  }
+  return "";
 }
 
 function tensorPieces(tensor: TensorProto): Pieces {

@@ -22,6 +22,7 @@ export class Evaluator {
   readonly #targetSize: number;
   readonly #feeds: BatchFeeds;
   readonly #weights: ReadonlyMap<string, NumericTensor>;
+  readonly #rescale: TrainableModel["rescale"];
 
   /** @param weights parameters and running statistics by name, read at each evaluation */
   constructor(
@@ -39,6 +40,7 @@ export class Evaluator {
     // Alone, a row costs more than among others; a large batch costs memory.
     this.#feeds = new BatchFeeds(model.inputs, graph.target, [], Math.max(options.batchSize, 128));
     this.#weights = weights;
+    this.#rescale = model.rescale;
     this.task = taskOf(options, graph.predictionShape);
   }
 
@@ -63,6 +65,11 @@ export class Evaluator {
       weights.set(this.#feeds.weights.subarray(0, rows), start);
       if (sum > 0) loss += sum * Number(results.get(this.#loss)!.data[0]);
       total += sum;
+    }
+    if (this.#rescale !== undefined) {
+      const { mean, scale } = this.#rescale;
+      for (const values of [predictions, targets])
+        for (let i = 0; i < values.length; i++) values[i] = values[i]! * scale + mean;
     }
     const judged = { predictions, targets: this.#classNumbers(targets), weights };
     return { ...computeMetrics(this.task, judged), loss: loss / total, rows: count };

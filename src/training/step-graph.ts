@@ -26,6 +26,8 @@ export interface TrainableModel {
   /** Whether dropout drops and batch normalisation learns; a model that is fine-tuned mostly keeps them still. */
   readonly trainDropout: boolean;
   readonly trainBatchNorm: boolean;
+  /** Regression: metrics are of prediction · scale + mean, the numbers that people know. Default: as they are. */
+  readonly rescale?: { readonly mean: number; readonly scale: number } | undefined;
 }
 
 /** A dropout whose mask is fed: 1/(1 - rate) for what is kept, zeros for the rest. */

@@ -174,6 +174,11 @@ export class Trainer {
     return this.#evaluator.evaluate(examples);
   }
 
+  /** The predictions for some rows, as the model stands. */
+  predict(examples: Examples, rows: Uint32Array): Float32Array {
+    return this.#evaluator.predict(examples, rows);
+  }
+
   /** Runs forward and backward over a first batch, without a step: for what a step takes. */
   rehearse(): void {
     const rows = Uint32Array.from({ length: this.plan.batchSize }, (_, row) => row);

@@ -1,0 +1,113 @@
+import { closeSync, openSync, readSync } from "node:fs";
+import { StringDecoder } from "node:string_decoder";
+import { invalidArgument } from "../../status.js";
+import { type Cell, requireCells, requireDistinctColumns, rowName, type Table } from "./table.js";
+
+export interface CsvOptions {
+  /** Default ",". */
+  readonly delimiter?: string;
+  /** Names of the columns, for text without a line of them. Default: the first line has them. */
+  readonly columns?: readonly string[];
+}
+
+/** Text in comma-separated values (RFC 4180), of which only what is being read is in memory. Cells are strings. */
+export class CsvTable implements Table {
+  readonly columns: readonly string[];
+  readonly #pieces: () => Iterable<string>;
+  readonly #delimiter: string;
+  readonly #hasHeader: boolean;
+
+  /**
+   * @param pieces the text from its start, cut anywhere; asked for at each reading
+   * Throws INVALID_ARGUMENT when there is no line of names, or two are the same.
+   */
+  constructor(pieces: () => Iterable<string>, { delimiter = ",", columns }: CsvOptions = {}) {
+    this.#pieces = pieces;
+    this.#delimiter = delimiter;
+    this.#hasHeader = columns === undefined;
+    const [header] = columns === undefined ? firstOf(csvRecords(pieces(), delimiter)) : [columns];
+    if (header === undefined) throw invalidArgument("the CSV is empty; its first line must name the columns");
+    this.columns = header.map((name) => name.trim());
+    requireDistinctColumns(this.columns);
+  }
+
+  *rows(): Iterable<readonly Cell[]> {
+    let index = this.#hasHeader ? -1 : 0;
+    for (const record of csvRecords(this.#pieces(), this.#delimiter)) {
+      if (index >= 0) {
+        requireCells(record.length, this.columns.length, rowName(index));
+        yield record;
+      }
+      index += 1;
+    }
+  }
+}
+
+function firstOf<T>(values: Iterable<T>): T[] {
+  for (const value of values) return [value];
+  return [];
+}
+
+/** The records of a CSV text. Empty lines are no records; quotes may hold delimiters, line ends and doubled quotes. */
+export function* csvRecords(pieces: Iterable<string>, delimiter: string): Generator<string[]> {
+  let record: string[] = [];
+  let cell = "";
+  let state: "start" | "plain" | "quoted" | "quote in quotes" = "start";
+  let line = 1;
+  let first = true;
+  for (const given of pieces) {
+    const piece = first && given.startsWith("\uFEFF") ? given.slice(1) : given;
+    first &&= given === "";
+    for (const character of piece) {
+      if (character === "\n") line += 1;
+      if (state === "quoted") {
+        if (character === '"') state = "quote in quotes";
+        else cell += character;
+        continue;
+      }
+      if (character === '"') {
+        if (state === "quote in quotes") {
+          cell += '"';
+          state = "quoted";
+        } else if (state === "start") {
+          state = "quoted";
+        } else {
+          throw invalidArgument(`line ${line} of the CSV: a quote stands within a cell that does not start with one`);
+        }
+      } else if (character === delimiter) {
+        record.push(cell);
+        cell = "";
+        state = "start";
+      } else if (character === "\n") {
+        // An empty line is one cell that was never begun.
+        if (record.length > 0 || cell !== "" || state !== "start") yield [...record, cell];
+        record = [];
+        cell = "";
+        state = "start";
+      } else if (character !== "\r") {
+        if (state === "quote in quotes") {
+          throw invalidArgument(`line ${line} of the CSV: "${character}" follows a closing quote`);
+        }
+        cell += character;
+        state = "plain";
+      }
+    }
+  }
+  if (state === "quoted") throw invalidArgument("the CSV ends within a quoted cell");
+  if (record.length > 0 || cell !== "" || state !== "start") yield [...record, cell];
+}
+
+/** A text file in pieces, to be read without holding all of it. */
+export function* piecesOfFile(path: string): Generator<string> {
+  const file = openSync(path, "r");
+  try {
+    const buffer = Buffer.alloc(64 * 1024);
+    const decoder = new StringDecoder("utf8");
+    for (let bytes = readSync(file, buffer); bytes > 0; bytes = readSync(file, buffer)) {
+      yield decoder.write(buffer.subarray(0, bytes));
+    }
+    yield decoder.end();
+  } finally {
+    closeSync(file);
+  }
+}

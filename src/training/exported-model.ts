@@ -1,0 +1,111 @@
+// The trained model as a file: weights in their places, and in its metadata all that a later training, a person or a
+// client needs to know.
+import { encodeGraphModel, patchWeights, type WeightsPatch } from "../onnx/index.js";
+import { StepSession } from "../runtime/index.js";
+import { internal, invalidArgument } from "../status.js";
+import { formatShape, type NumericTensor, type Tensor } from "../tensor/index.js";
+import type { FittedTarget } from "./data/fit-target.js";
+import type { Preparation } from "./data/preparation.js";
+import type { WholeModel } from "./frozen-prefix.js";
+import type { LossOptions } from "./losses.js";
+
+/** What a trained model remembers of its making, under the key "onnxd.training". */
+export interface TrainingRecord {
+  /** The value that the loss was attached to; further training attaches there again. */
+  readonly output: string;
+  readonly loss: LossOptions;
+  readonly target?: FittedTarget | undefined;
+  readonly preparation?: Preparation | undefined;
+}
+
+export const metadataKeys = {
+  training: "onnxd.training",
+  /** By output: its classes' labels, in the order of the scores. */
+  classLabels: "onnxd.class_labels",
+  metrics: "onnxd.metrics",
+  /** Which job, data, base version and seed it came from. */
+  lineage: "onnxd.lineage",
+} as const;
+
+export function trainingMetadata(
+  record: TrainingRecord,
+  scoresOutput: string | undefined,
+  metrics: ReadonlyMap<string, number>,
+  lineage: Readonly<Record<string, unknown>>,
+): Map<string, string> {
+  const metadata = new Map<string, string>([
+    [metadataKeys.training, JSON.stringify(record)],
+    [metadataKeys.metrics, JSON.stringify(Object.fromEntries(metrics))],
+    [metadataKeys.lineage, JSON.stringify(lineage)],
+  ]);
+  if (record.target?.kind === "classes" && scoresOutput !== undefined) {
+    const { labels, labelType } = record.target;
+    const values = labelType === "int64" ? labels.map(Number) : labels;
+    metadata.set(metadataKeys.classLabels, JSON.stringify({ [scoresOutput]: values }));
+  }
+  return metadata;
+}
+
+/** undefined for a model that was not trained here. Throws INVALID_ARGUMENT when the record cannot be read. */
+export function readTrainingRecord(metadata: ReadonlyMap<string, string>): TrainingRecord | undefined {
+  const text = metadata.get(metadataKeys.training);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as TrainingRecord;
+  } catch (error) {
+    throw invalidArgument(`the model's metadata "${metadataKeys.training}" cannot be read`, { cause: error });
+  }
+}
+
+/** The file of a new model. */
+export function exportNew(
+  { graph, operatorSets }: WholeModel,
+  weights: ReadonlyMap<string, NumericTensor>,
+  metadata: ReadonlyMap<string, string>,
+): Uint8Array {
+  const trained = graph.clone();
+  for (const [name, tensor] of weights) trained.initializers.set(name, tensor);
+  return encodeGraphModel(trained, { operatorSets, metadata });
+}
+
+/** The file a model was fine-tuned from, with the trained weights: all else stays byte for byte as it was. */
+export function exportPatched(
+  file: Uint8Array,
+  patch: Omit<WeightsPatch, "metadata">,
+  metadata: ReadonlyMap<string, string>,
+): Uint8Array {
+  return patchWeights(file, { ...patch, metadata });
+}
+
+/**
+ * Loads the file in a session of its own and holds what it gives against what the trainer says of the same rows: a
+ * file counts only if it is the model that was trained. Throws INTERNAL with the difference.
+ */
+export function verifyExported(
+  file: Uint8Array,
+  feeds: ReadonlyMap<string, Tensor>,
+  output: string,
+  expected: Float32Array,
+): void {
+  const session = new StepSession(file);
+  try {
+    const { shape, data } = session.run(feeds, [output]).get(output)!;
+    if (data.length !== expected.length) {
+      throw internal(`the exported model gives ${formatShape(shape)}, the trainer ${expected.length} numbers`);
+    }
+    const scale = expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
+    for (let i = 0; i < expected.length; i++) {
+      const difference = Math.abs(Number(data[i]) - expected[i]!) / scale;
+      // Written so that a difference which is not a number does not pass.
+      if (!(difference < tolerance)) {
+        throw internal(
+          `the exported model gives ${data[i]} where the trainer gives ${expected[i]}: they are not the same`,
+        );
+      }
+    }
+  } finally {
+    session.release();
+  }
+}
+
+const tolerance = 1e-5;
