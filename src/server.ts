@@ -1,6 +1,5 @@
 // The composition root: every room is built here, bottom-up, and closed here, top-down.
 
-import { exampleRequests } from "./api/example-requests.js";
 import { catalogService } from "./api/grpc/catalog-service.js";
 import { createDispatcher } from "./api/grpc/dispatch.js";
 import { healthService } from "./api/grpc/health.js";
@@ -18,11 +17,11 @@ import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { SslConfigFile } from "./api/tls/ssl-config-file.js";
+import { welcome } from "./api/welcome.js";
 import { CancellationSource, neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
 import { descriptorSetBase64 } from "./gen/descriptor-set.js";
-import { defaultSignatureKey } from "./onnx/index.js";
 import { type CountedModelRuntime, createModelRuntime } from "./runtime/index.js";
 import {
   createModelRepository,
@@ -226,34 +225,9 @@ export class Server {
     return this.runtime.stats().threads.some(({ busy }) => busy);
   }
 
-  /** What a person reads at start: what is served where, and two lines to paste. */
+  /** What a person reads at start: what is served where, and lines to paste. */
   welcome(): string[] {
-    const lines: string[] = [];
-    const models = this.repository.listModels();
-    for (const { name, versions, sourceError } of models) {
-      const available = versions.filter(({ state }) => state === "AVAILABLE").map(({ version }) => version);
-      const failed = versions.find(({ error }) => error !== undefined)?.error?.message ?? sourceError;
-      lines.push(
-        available.length > 0
-          ? `  ${name}: version ${available.join(", ")}`
-          : `  ${name}: not served${failed === "" ? " yet" : `: ${failed}`}`,
-      );
-    }
-    lines.unshift(models.length === 0 ? "No models are configured." : "Models:");
-    const doors = {
-      grpcTarget: `localhost:${this.#grpcPort}`,
-      restUrl: `http://localhost:${this.#restPort}`,
-    };
-    for (const { name, defaultVersion, versions } of models) {
-      const loaded = versions.find(({ version }) => version === defaultVersion)?.loaded;
-      const signature = loaded?.signatures.get(defaultSignatureKey);
-      const example = signature === undefined ? undefined : exampleRequests(name, signature, doors);
-      if (example === undefined) continue;
-      if (this.#grpcPort !== undefined) lines.push("", example.grpcurl);
-      if (this.#restPort !== undefined) lines.push("", example.curl);
-      break;
-    }
-    return lines;
+    return welcome(this.repository.listModels(), { grpcPort: this.#grpcPort, restPort: this.#restPort });
   }
 
   async #firstConfig(): Promise<ModelServerConfig> {
