@@ -216,7 +216,8 @@ function skipNumber(bytes: Buffer, start: number): number {
     return bytes[end] === 0x69 /* i */ ? skipWord(bytes, position, "Infinity") : end;
   } else throw parseError("Invalid value.", position);
 
-  let mayOverflow = position - integerStart > 308;
+  // Up to 200 digits and an exponent of two are far from the limit; only what is longer is worked out.
+  let mayOverflow = position - integerStart > 200;
   if (bytes[position] === 0x2e /* . */) {
     const fractionStart = position + 1;
     position = skipDigits(bytes, fractionStart);
@@ -227,7 +228,7 @@ function skipNumber(bytes: Buffer, start: number): number {
     const exponentStart = sign === 0x2b || sign === 0x2d ? position + 2 : position + 1;
     position = skipDigits(bytes, exponentStart);
     if (position === exponentStart) throw parseError("Miss exponent in number.", position);
-    mayOverflow = true;
+    if (position - exponentStart > 2) mayOverflow = true;
   }
   if (mayOverflow && !Number.isFinite(Number(bytes.toString("latin1", start, position)))) {
     throw parseError("Number too big to be stored in double.", start);

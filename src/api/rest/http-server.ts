@@ -233,7 +233,7 @@ class Connections {
 
   begin({ socket }: IncomingMessage, response: ServerResponse): void {
     this.#calls.set(socket, (this.#calls.get(socket) ?? 0) + 1);
-    response.once("close", () => {
+    response.on("close", () => {
       const left = (this.#calls.get(socket) ?? 1) - 1;
       if (!this.#calls.has(socket)) return;
       this.#calls.set(socket, left);

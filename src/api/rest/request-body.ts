@@ -20,9 +20,10 @@ const firstPlaceBytes = 64 * 1024;
  * The whole body, inflated where Content-Encoding says gzip. Rejects with BodyTooLarge as soon as the limit is passed,
  * before and after inflating alike.
  */
-export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  const body = await readRaw(request, limitBytes);
-  return request.headers["content-encoding"]?.includes("gzip") === true ? inflate(body, limitBytes) : body;
+export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  const body = readRaw(request, limitBytes);
+  if (request.headers["content-encoding"]?.includes("gzip") !== true) return body;
+  return body.then((compressed) => inflate(compressed, limitBytes));
 }
 
 /** The body as it was sent. Rejects with BodyTooLarge as soon as the limit is passed. */

@@ -54,7 +54,7 @@ export class RestCall {
       method: `${request.method} ${path.length > 256 ? `${path.slice(0, 256)}…` : path}`,
       peer,
     };
-    response.once("close", () => {
+    response.on("close", () => {
       if (!this.#answered) this.#abandon(cancelled("The client went away"));
     });
   }
@@ -101,25 +101,26 @@ export class RestCall {
     this.#send(code, status, body, message);
   }
 
-  /** Sends pieces as they are made, and lets others have their turn between two of them. */
-  async answerPieces(pieces: Iterator<Buffer, undefined>): Promise<void> {
-    const first = pieces.next();
-    let piece = pieces.next();
-    if (piece.done === true) {
-      // As a string a small body leaves in one write with its headers.
-      const body = first.value ?? "";
-      this.#send(Code.OK, 200, body.length < smallBodyBytes ? body.toString() : body, "");
-      return;
-    }
+  /** Sends pieces as they are made. A single one has been sent when this returns; more let others have their turn. */
+  answerPieces(pieces: Iterator<Buffer, undefined>): Promise<void> | undefined {
+    const first = pieces.next().value ?? "";
+    const second = pieces.next();
+    if (second.done !== true) return this.#sendPieces(first, second.value, pieces);
+    // As a string a small body leaves in one write with its headers.
+    this.#send(Code.OK, 200, first.length < smallBodyBytes ? first.toString() : first, "");
+    return undefined;
+  }
+
+  async #sendPieces(first: Buffer | string, second: Buffer, pieces: Iterator<Buffer, undefined>): Promise<void> {
     if (this.#answered) return;
     const response = this.#response;
     response.writeHead(200, this.#headers());
-    let ready = response.write(first.value);
-    for (; piece.done !== true; piece = pieces.next()) {
+    let ready = response.write(first);
+    for (let piece: Buffer | undefined = second; piece !== undefined; piece = pieces.next().value) {
       if (!ready) await this.#drained();
       await setImmediate();
       if (response.destroyed) return; // the client went away meanwhile
-      ready = response.write(piece.value);
+      ready = response.write(piece);
     }
     response.end();
     this.#end(Code.OK, "");

@@ -77,7 +77,8 @@ async function answerPost(
     } finally {
       done(); // the timeout is for the work; how fast the client reads is its own affair
     }
-    await call.answerPieces(answer);
+    const sending = call.answerPieces(answer);
+    if (sending !== undefined) await sending;
   } catch (error) {
     call.fail(error);
   }

@@ -71,6 +71,8 @@ describe("JsonReader", () => {
     ["[1e+]", "JSON Parse error: Miss exponent in number. at offset: 4"],
     ["[1e400]", "JSON Parse error: Number too big to be stored in double. at offset: 1"],
     ["[-1e400]", "JSON Parse error: Number too big to be stored in double. at offset: 1"],
+    [`[${"9".repeat(250)}e99]`, "JSON Parse error: Number too big to be stored in double. at offset: 1"],
+    ["[0.1e0400]", "JSON Parse error: Number too big to be stored in double. at offset: 1"],
     [`[${"9".repeat(400)}]`, "JSON Parse error: Number too big to be stored in double. at offset: 1"],
     ["[01]", "JSON Parse error: Missing a comma or ']' after an array element. at offset: 2"],
     ["[1 2]", "JSON Parse error: Missing a comma or ']' after an array element. at offset: 3"],
