@@ -26,6 +26,7 @@ export {
   classifyMethodName,
   type Dimension,
   defaultSignatureKey,
+  type Feature,
   predictMethodName,
   regressMethodName,
   type Signature,

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { errorMessage, invalidArgument, notFound } from "../status.js";
 import { discardBytes } from "../tensor/index.js";
 import { proveBatchAxis } from "./batch-axis/prove-batch-axis.js";
+import { classLabelsOfOutputs } from "./class-labels.js";
 import { decodeModel } from "./decode-model.js";
 import { reasonAgainstEmptyTensors } from "./empty-tensors.js";
 import { checkExternalData } from "./external-data.js";
@@ -60,14 +61,15 @@ async function readOnnxModel(file: Uint8Array, path: string): Promise<ReadModel>
   const externalBytes = await checkExternalData(model, path);
   const { graph, operatorSets, patch, sentences, classLabels } = rewriteModel(model, model.graph);
   const { inputs, outputs } = readGraphInterface(graph);
+  const metadata = new Map(model.metadataProps.map(({ key, value }) => [key, value]));
   const description: ModelDescription = {
     inputs,
     outputs,
-    metadata: new Map(model.metadataProps.map(({ key, value }) => [key, value])),
+    metadata,
     producer: `${model.producerName} ${model.producerVersion}`.trim(),
     operatorSets: model.opsetImport.map(({ domain, version }) => ({ domain, version: Number(version) })),
     rewrites: sentences,
-    classLabels,
+    classLabels: new Map([...classLabelsOfOutputs({ graph, outputs, metadata }), ...classLabels]),
     batching: proveBatchAxis({ graph, operatorSets, inputs, outputs }),
     refusesEmptyTensors: reasonAgainstEmptyTensors(graph),
     sizeBytes: file.byteLength + (externalBytes ?? 0),

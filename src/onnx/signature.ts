@@ -17,6 +17,14 @@ export const classifyMethodName = "tensorflow/serving/classify";
 export const regressMethodName = "tensorflow/serving/regress";
 export const defaultSignatureKey = "serving_default";
 
+/** A feature of the tf.Examples that a signature takes. */
+export interface Feature {
+  /** The input of the graph that it fills: the batch first, then the shape of one example's values. */
+  readonly spec: TensorSpec;
+  /** One example's values, for examples that have none of their own. */
+  readonly defaultValue: Tensor | undefined;
+}
+
 /** One way to call a model: clients' aliases for tensors of the graph. */
 export interface Signature {
   readonly key: string;
@@ -26,4 +34,11 @@ export interface Signature {
   readonly outputs: ReadonlyMap<string, TensorSpec>;
   /** What an input is when a request leaves it out, by alias. */
   readonly defaults?: ReadonlyMap<string, Tensor>;
+  /**
+   * What is read out of tf.Examples, by the features' names. Such a signature has the one input `inputs`, of serialized
+   * Examples, which is no tensor of the graph.
+   */
+  readonly features?: ReadonlyMap<string, Feature>;
+  /** The output `classes` is no tensor of the graph, but these labels for every row. */
+  readonly classLabels?: readonly string[];
 }

@@ -218,3 +218,10 @@ function shapeMismatch(model: string, alias: string, spec: TensorSpec, got: Shap
     `model ${model}, input ${alias}: expected shape ${formatShape(spec.shape!)}, got ${formatShape(got)}`,
   );
 }
+
+/** @param reason why the model cannot take a tensor without elements; see ModelDescription.refusesEmptyTensors */
+export function emptyTensor(model: string, alias: string, shape: Shape, reason: string) {
+  return invalidArgument(
+    `model ${model}, input ${alias}: the shape ${formatShape(shape)} holds no elements, and ${reason}`,
+  );
+}

@@ -1,3 +1,12 @@
+export {
+  type Classifications,
+  classify,
+  type ExampleOptions,
+  type ExampleRequest,
+  type ExampleResult,
+  regress,
+} from "./classify.js";
+export type { Example, ExampleInput, ExampleList, FeatureKind, FeatureValues } from "./example.js";
 export type { LoadAttempt } from "./lifecycle/loader-harness.js";
 export type { VersionPolicy } from "./lifecycle/version-policy.js";
 export {
@@ -24,6 +33,13 @@ export {
 export type { ModelRepositoryOptions } from "./model-repository-options.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";
 export {
+  type InferenceTask,
+  type InferenceValue,
+  type MultiInferenceRequest,
+  type MultiInferenceResult,
+  multiInference,
+} from "./multi-inference.js";
+export {
   checkMethodName,
   findSignature,
   missingModelSpec,
@@ -36,6 +52,7 @@ export {
   type SignatureCall,
   type TensorSource,
 } from "./predict.js";
+export type { RunFigures } from "./run-examples.js";
 export { formatServableId, type ModelSpec, type Servable, type ServableHandle, type ServableId } from "./servable.js";
 export { sessionOptionsFileName } from "./session-options.js";
 export { signatureDefsFileName } from "./signature-defs.js";

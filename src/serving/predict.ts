@@ -7,9 +7,19 @@ import {
   type Signature,
 } from "../onnx/index.js";
 import { Code, failedPrecondition, internal, invalidArgument, StatusError, unknown } from "../status.js";
-import { type ElementType, formatShape, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
-import { bindSignature, checkValues, matchInputs, selectOutputs, unreadableTensor } from "./bound-signature.js";
+import { type ElementType, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
+import {
+  type BoundOutput,
+  bindSignature,
+  checkValues,
+  emptyTensor,
+  matchInputs,
+  selectOutputs,
+  unreadableTensor,
+} from "./bound-signature.js";
+import type { ExampleList } from "./example.js";
 import type { ModelRepository } from "./model-repository.js";
+import { figuresOf, runExamples } from "./run-examples.js";
 import type { ModelSpec, Servable, ServableId } from "./servable.js";
 
 /**
@@ -22,6 +32,8 @@ export interface TensorSource {
   /** Meaningless when invalid. */
   readonly dtype: ElementType;
   readonly shape: Shape;
+  /** The elements of a list of strings as serialized tf.Examples; a door that cannot tell bytes from text has none. */
+  examples?(): ExampleList;
   /** Allocates. May throw INVALID_ARGUMENT where only reading every element shows a fault (strings, bool bytes). */
   decode(): Tensor;
 }
@@ -148,6 +160,9 @@ export async function runSignature(
     binding.hasDefaults ? sources.map((source, i) => source ?? inputs[i]!.defaultValue!) : (sources as TensorSource[]),
     servable.id.name,
   );
+  if (signature.features !== undefined) {
+    return await runOnExamples(servable, signature, sources[0]!, outputs, cancellation);
+  }
   const { refusesEmptyTensors } = servable.description;
   const feeds = new Map<string, Tensor>();
   for (let i = 0; i < inputs.length; i++) {
@@ -155,9 +170,7 @@ export async function runSignature(
     const source = sources[i];
     const { shape } = source ?? defaultValue!;
     if (refusesEmptyTensors !== undefined && shape.includes(0)) {
-      throw invalidArgument(
-        `model ${servable.id.name}, input ${alias}: the shape ${formatShape(shape)} holds no elements, and ${refusesEmptyTensors}`,
-      );
+      throw emptyTensor(servable.id.name, alias, shape, refusesEmptyTensors);
     }
     feeds.set(spec.name, source === undefined ? copyOf(defaultValue!) : decode(alias, source));
   }
@@ -178,6 +191,26 @@ export async function runSignature(
     batchSize: result.batchSize,
     rows: servable.description.batching.provenSafe ? (feeds.get(binding.inputs[0]?.spec.name ?? "")?.shape[0] ?? 1) : 1,
   };
+}
+
+/** A signature that takes tf.Examples, called with a tensor of them. */
+async function runOnExamples(
+  servable: Servable,
+  signature: Signature,
+  source: TensorSource,
+  wanted: readonly BoundOutput[],
+  cancellation: Cancellation,
+): Promise<PredictResult> {
+  const examples = source.examples?.();
+  if (examples === undefined) {
+    throw invalidArgument(
+      `signature "${signature.key}" of model ${servable.id.name} takes serialized tf.Examples, which are bytes, and text ` +
+        "cannot carry them here; use Classify or Regress, or Predict over TensorFlow Serving's gRPC",
+    );
+  }
+  const aliases = new Set(wanted.map(({ alias }) => alias));
+  const run = await runExamples(servable, [signature], { examples }, cancellation, aliases);
+  return { servableId: servable.id, signature, outputs: run.outputsOf(signature), ...figuresOf(run) };
 }
 
 function decode(alias: string, source: TensorSource): Tensor {

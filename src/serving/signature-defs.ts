@@ -1,14 +1,24 @@
 // How clients may call a model: from the graph alone, or from a signature_defs.pbtxt beside it.
 import {
+  classifyMethodName,
   type Dimension,
   defaultSignatureKey,
+  type Feature,
   type ModelDescription,
   predictMethodName,
+  regressMethodName,
   type Signature,
   type TensorSpec,
 } from "../onnx/index.js";
 import { invalidArgument, StatusError } from "../status.js";
 import { elementTypeInfo, elementTypeOfTensorflow, formatShape, type Tensor } from "../tensor/index.js";
+import {
+  classesAlias,
+  exampleSignature,
+  examplesAlias,
+  recognizedSignatures,
+  scoresAlias,
+} from "./example-signatures.js";
 import { dataTypeType, tensorOf, tensorProtoType, tensorShapeType } from "./tensor-text.js";
 import { readTextProtoFile } from "./text-proto/text-file.js";
 import { mapOf, message, optional, readTextProto, singular, string, type TypeOf } from "./text-proto/text-schema.js";
@@ -16,15 +26,19 @@ import { mapOf, message, optional, readTextProto, singular, string, type TypeOf 
 /** In a version's directory: a tensorflow.serving.SignatureDefMap in text form. */
 export const signatureDefsFileName = "signature_defs.pbtxt";
 
-/** Names the graph's own tensors, under `serving_default`: what a model has without a file. */
-export function defaultSignatures({ inputs, outputs }: ModelDescription): ReadonlyMap<string, Signature> {
+/**
+ * What a model has without a file: `serving_default`, which names the graph's own tensors, and the signatures on tf.Examples
+ * that its graph shows to be possible.
+ */
+export function defaultSignatures(description: ModelDescription): ReadonlyMap<string, Signature> {
+  const { inputs, outputs } = description;
   const signature: Signature = {
     key: defaultSignatureKey,
     methodName: predictMethodName,
     inputs: new Map(inputs.map((spec) => [spec.name, spec])),
     outputs: new Map(outputs.map((spec) => [spec.name, spec])),
   };
-  return new Map([[signature.key, signature]]);
+  return new Map([signature, ...recognizedSignatures(description)].map((each) => [each.key, each]));
 }
 
 const tensorInfoType = message(
@@ -105,13 +119,43 @@ function toSignature(key: string, def: SignatureDef, graph: ModelDescription): S
   const unfed = graph.inputs.filter(({ name }) => !fed.has(name)).map(({ name }) => name);
   if (unfed.length > 0) throw invalidArgument(`no input feeds ${unfed.join(", ")} of the graph`);
   if (def.outputs.size === 0) throw invalidArgument("it has no outputs");
-  const signature = {
-    key,
-    methodName: def.method_name === "" ? predictMethodName : def.method_name,
-    inputs,
-    outputs: bindAll("output", def.outputs, graph.outputs),
-  };
+  const methodName = def.method_name === "" ? predictMethodName : def.method_name;
+  if (methodName === classifyMethodName || methodName === regressMethodName) {
+    return toExampleSignature(key, methodName, def, inputs, graph);
+  }
+  const signature = { key, methodName, inputs, outputs: bindAll("output", def.outputs, graph.outputs) };
   return def.defaults.size === 0 ? signature : { ...signature, defaults: bindDefaults(def, inputs) };
+}
+
+/**
+ * What the file calls inputs are features; one alone may go by TensorFlow's alias, and is then called as in the graph. An
+ * output `classes` without a tensor's name stands for the labels that the model has for the scores.
+ */
+function toExampleSignature(
+  key: string,
+  methodName: string,
+  def: SignatureDef,
+  inputs: ReadonlyMap<string, TensorSpec>,
+  graph: ModelDescription,
+): Signature {
+  const defaults = bindDefaults(def, inputs, (shape) => shape.slice(1));
+  const features = new Map<string, Feature>();
+  for (const [alias, spec] of inputs) {
+    const name = inputs.size === 1 && alias === examplesAlias ? spec.name : alias;
+    features.set(name, { spec, defaultValue: defaults.get(alias) });
+  }
+  const infos = new Map(def.outputs);
+  const takesLabels = infos.get(classesAlias)?.name === undefined && infos.delete(classesAlias);
+  const outputs = bindAll("output", infos, graph.outputs);
+  if (!takesLabels) return exampleSignature({ key, methodName, outputs }, features, undefined);
+  const scores = outputs.get(scoresAlias)?.name;
+  const labels = scores === undefined ? undefined : graph.classLabels.get(scores);
+  if (labels === undefined) {
+    throw invalidArgument(
+      `output "${classesAlias}" names no tensor, and the model has no labels for output "${scoresAlias}" either`,
+    );
+  }
+  return exampleSignature({ key, methodName, outputs }, features, labels);
 }
 
 /** In the graph's order, whatever the file's is. */
@@ -176,7 +220,12 @@ function narrow(what: string, spec: TensorSpec, { dtype, tensor_shape: given }: 
   };
 }
 
-function bindDefaults(def: SignatureDef, inputs: ReadonlyMap<string, TensorSpec>): ReadonlyMap<string, Tensor> {
+/** @param shapeOf what of an input's shape a default value has */
+function bindDefaults(
+  def: SignatureDef,
+  inputs: ReadonlyMap<string, TensorSpec>,
+  shapeOf = (shape: readonly Dimension[]) => shape,
+): ReadonlyMap<string, Tensor> {
   const defaults = new Map<string, Tensor>();
   for (const [alias, proto] of def.defaults) {
     const spec = inputs.get(alias);
@@ -185,13 +234,14 @@ function bindDefaults(def: SignatureDef, inputs: ReadonlyMap<string, TensorSpec>
     if (value.dtype !== spec.dtype) {
       throw invalidArgument(`default "${alias}" is ${value.dtype}; the input is ${spec.dtype}`);
     }
+    const shape = spec.shape && shapeOf(spec.shape);
     const fits =
-      spec.shape === undefined ||
-      (spec.shape.length === value.shape.length &&
-        spec.shape.every((size, axis) => typeof size !== "number" || size === value.shape[axis]));
+      shape === undefined ||
+      (shape.length === value.shape.length &&
+        shape.every((size, axis) => typeof size !== "number" || size === value.shape[axis]));
     if (!fits) {
       throw invalidArgument(
-        `default "${alias}" has shape ${formatShape(value.shape)}; the input has ${formatShape(spec.shape!)}`,
+        `default "${alias}" has shape ${formatShape(value.shape)}; the input has ${formatShape(shape!)}`,
       );
     }
     defaults.set(alias, value);

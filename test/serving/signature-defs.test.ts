@@ -70,13 +70,13 @@ describe("signature_defs.pbtxt", () => {
 
   it("is the whole list of signatures, with their method names", () => {
     const signatures = bind(
-      def({ key: "classify", rest: 'method_name: "tensorflow/serving/classify"' }) +
+      def({ key: "plain", rest: 'method_name: "tensorflow/serving/predict"' }) +
         def({ key: "odd", rest: 'method_name: "anything"' }),
     );
     assert.deepEqual(
       [...signatures].map(([key, { methodName }]) => [key, methodName]),
       [
-        ["classify", "tensorflow/serving/classify"],
+        ["plain", "tensorflow/serving/predict"],
         ["odd", "anything"],
       ],
     );

@@ -1,7 +1,7 @@
 // tensorflow.TensorProto, read in place. A first pass over its fields learns the type and the shape and checks the wire
 // format; values are looked for again when the tensor is decoded, since their field is known only then.
 
-import type { TensorSource } from "../../serving/index.js";
+import type { ExampleList, TensorSource } from "../../serving/index.js";
 import { invalidArgument } from "../../status.js";
 import {
   bytesOf,
@@ -15,8 +15,9 @@ import {
   type Tensor,
 } from "../../tensor/index.js";
 import { readElements } from "./element-bytes.js";
+import { WireExamples } from "./example.js";
 import { countVarints, halvesOf, type NarrowArray, readBools, readNarrow, readWide } from "./packed-values.js";
-import { decodeContentStrings, decodeString } from "./tensor-strings.js";
+import { decodeContentStrings, decodeString, eachContentString } from "./tensor-strings.js";
 import { tagOf, WireFormatError, WireReader, WireType } from "./wire-reader.js";
 
 export interface TensorProtoLimits {
@@ -226,6 +227,26 @@ export class TensorProtoSource implements TensorSource {
     const { dtype, shape } = this;
     const data = dtype === "string" ? this.#decodeStrings() : this.#decodeNumbers();
     return { dtype, shape, data };
+  }
+
+  /** @throws INVALID_ARGUMENT when tensor_content is no list of strings */
+  examples(): ExampleList {
+    const examples = new WireExamples(this.#bytes);
+    const count = this.#count;
+    if (count > 0 && this.#contentEnd > this.#contentStart) {
+      eachContentString(this.#bytes, this.#contentStart, this.#contentEnd, count, (start, end) =>
+        examples.addSpan(start, end),
+      );
+      return examples;
+    }
+    let [lastStart, lastEnd] = [0, 0];
+    this.#eachChunk(valueFields.string_val, (start, end) => {
+      if (examples.count < count) examples.addSpan(start, end);
+      [lastStart, lastEnd] = [start, end];
+      return examples.count < count;
+    });
+    while (examples.count < count) examples.addSpan(lastStart, lastEnd);
+    return examples;
   }
 
   #decodeNumbers(): NumericData {

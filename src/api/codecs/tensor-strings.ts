@@ -29,6 +29,19 @@ export function decodeString(bytes: Buffer, start: number, end: number, index: n
  * @throws INVALID_ARGUMENT
  */
 export function decodeContentStrings(bytes: Buffer, start: number, end: number, count: number): string[] {
+  const texts: string[] = [];
+  eachContentString(bytes, start, end, count, (from, to) => texts.push(decodeString(bytes, from, to, texts.length)));
+  return texts;
+}
+
+/** Calls with where each of the strings lies. @throws INVALID_ARGUMENT before the first call */
+export function eachContentString(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  count: number,
+  use: (start: number, end: number) => void,
+): void {
   const reader = new WireReader(bytes, start, end);
   const lengths = new Array<number>(count);
   let total = 0;
@@ -45,13 +58,11 @@ export function decodeContentStrings(bytes: Buffer, start: number, end: number, 
   if (total !== end - reader.pos) {
     throw invalidArgument(`tensor_content holds ${end - reader.pos} bytes of strings; their lengths say ${total}`);
   }
-  const texts = new Array<string>(count);
   let pos = reader.pos;
-  for (let index = 0; index < count; index++) {
-    texts[index] = decodeString(bytes, pos, pos + lengths[index]!, index);
-    pos += lengths[index]!;
+  for (const length of lengths) {
+    use(pos, pos + length);
+    pos += length;
   }
-  return texts;
 }
 
 /** Bytes of the strings as tensor_content. */

@@ -7,6 +7,7 @@ import { fromModelSpecMessage, toModelSpecMessage } from "../codecs/model-spec.j
 import { type DecodedPredictRequest, decodePredictRequest } from "../codecs/predict-request.js";
 import { encodePredictResponse } from "../codecs/predict-response.js";
 import { encodeSignatureDefMap } from "../codecs/signature-def.js";
+import { exampleMethods, recordFigures } from "./example-methods.js";
 import type { Method, UnaryMethod } from "./service-table.js";
 
 export interface PredictionServiceOptions {
@@ -20,7 +21,7 @@ export interface PredictionServiceOptions {
 
 const service = "tensorflow.serving.PredictionService";
 
-/** tensorflow.serving.PredictionService: Predict and GetModelMetadata. */
+/** tensorflow.serving.PredictionService, whole. */
 export function predictionService(
   repository: ModelRepository,
   given: Partial<PredictionServiceOptions> = {},
@@ -31,7 +32,11 @@ export function predictionService(
     maxFillBytes: 64 * 1024 * 1024,
     ...given,
   };
-  return [predictMethod(repository, options), getModelMetadataMethod(repository)];
+  return [
+    predictMethod(repository, options),
+    ...exampleMethods(service, repository, options),
+    getModelMetadataMethod(repository),
+  ];
 }
 
 function predictMethod(
@@ -62,10 +67,7 @@ function predictMethod(
         cancellation,
         { enableSignatureMethodNameCheck },
       );
-      record.queueMs = result.queueMs;
-      record.computeMs = result.computeMs;
-      record.batchSize = result.batchSize;
-      record.rows = result.rows;
+      recordFigures(record, result);
       return result;
     },
   };

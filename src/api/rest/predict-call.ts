@@ -16,7 +16,7 @@ import { writePredictResponse } from "../codecs/json-writer.js";
 import type { TfsTarget } from "./tfs-path.js";
 
 /** How much of a body is read before others have their turn: about a millisecond's worth. */
-const sliceBytes = 256 * 1024;
+export const sliceBytes = 256 * 1024;
 
 export interface PredictCallDeps {
   readonly repository: ModelRepository;
@@ -81,7 +81,7 @@ function signatureNotFound(key: string): StatusError {
   return invalidArgument(`Serving signature name: "${key}" not found in signature def`);
 }
 
-async function nextTurn(cancellation: Cancellation): Promise<void> {
+export async function nextTurn(cancellation: Cancellation): Promise<void> {
   await setImmediate();
   if (cancellation.reason !== undefined) throw cancellation.reason;
 }

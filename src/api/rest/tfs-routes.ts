@@ -2,8 +2,9 @@
 // work for a router.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { getModelMetadata } from "../../serving/index.js";
-import { Code, invalidArgument, unimplemented } from "../../status.js";
+import { Code, invalidArgument } from "../../status.js";
 import { tcpPeer } from "../grpc/peer.js";
+import { examplesCall } from "./example-call.js";
 import { modelMetadataJson, modelStatusJson } from "./model-json.js";
 import { modelSpecOf, type PredictCallDeps, predictCall } from "./predict-call.js";
 import { readBody } from "./request-body.js";
@@ -68,12 +69,12 @@ async function answerPost(
 ): Promise<void> {
   try {
     call.record.api = target.verb[0]!.toUpperCase() + target.verb.slice(1);
-    if (target.verb !== "predict") throw unimplemented(`${call.record.api} is not served over REST; use :predict`);
     const body = await readBody(request, deps.bodyLimitBytes);
     const { cancellation, done } = call.begin(deps.timeoutMs);
     let answer: Iterator<Buffer, undefined>;
     try {
-      answer = await predictCall(call.record, target, body, cancellation, deps);
+      const work = target.verb === "predict" ? predictCall : examplesCall;
+      answer = await work(call.record, target, body, cancellation, deps);
     } finally {
       done(); // the timeout is for the work; how fast the client reads is its own affair
     }

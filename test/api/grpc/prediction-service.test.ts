@@ -230,15 +230,6 @@ describe("PredictionService.Predict", () => {
   });
 });
 
-describe("PredictionService: what is not served yet", () => {
-  it("is UNIMPLEMENTED", async () => {
-    await using services = await started();
-    const client = services.client(PredictionServiceClient);
-    const { code } = await failureOf(callUnary(client, client.classify, { modelSpec: undefined, input: undefined }));
-    assert.equal(code, status.UNIMPLEMENTED);
-  });
-});
-
 describe("PredictionService.GetModelMetadata", () => {
   const metadataRequest = (spec: Partial<ModelSpec> | undefined, ...metadataField: string[]) =>
     GetModelMetadataRequest.fromPartial({ ...(spec && { modelSpec: spec }), metadataField });

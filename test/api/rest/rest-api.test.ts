@@ -281,19 +281,6 @@ describe("predict", () => {
   });
 
   it("gives its handles back, whatever happened", () => assert.equal(door.repository.openHandles, 0));
-
-  it("says that classify and regress are not served", async () => {
-    refused(
-      await door.post("/v1/models/half_plus_two:classify", "{}"),
-      501,
-      "Classify is not served over REST; use :predict",
-    );
-    refused(
-      await door.post("/v1/models/half_plus_two:regress", "{}"),
-      501,
-      "Regress is not served over REST; use :predict",
-    );
-  });
 });
 
 describe("malformed requests", () => {

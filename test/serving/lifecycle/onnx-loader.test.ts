@@ -48,7 +48,7 @@ describe("the ONNX loader", () => {
       for (const name of names) put(name, name === names[0] ? textModel(2) : "not this one");
       const { servable } = await load();
       assert.deepEqual(servable.id, { name: "m", version: 1n });
-      assert.deepEqual([...servable.signatures.keys()], ["serving_default"]);
+      assert.deepEqual([...servable.signatures.keys()], ["serving_default", "regress"]);
       assert.deepEqual(runtime.attempts, ["m/1"]);
     });
   }

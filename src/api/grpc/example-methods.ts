@@ -1,0 +1,96 @@
+import {
+  type Classifications,
+  classify,
+  type ExampleRequest,
+  type ExampleResult,
+  type ModelRepository,
+  type MultiInferenceResult,
+  multiInference,
+  type RunFigures,
+  regress,
+} from "../../serving/index.js";
+import type { CallRecord } from "../../telemetry/index.js";
+import {
+  type DecodedExampleRequest,
+  type DecodedMultiInferenceRequest,
+  decodeExampleRequest,
+  decodeMultiInferenceRequest,
+  encodeClassificationResponse,
+  encodeMultiInferenceResponse,
+  encodeRegressionResponse,
+} from "../codecs/example-request.js";
+import type { Call, Method, UnaryMethod } from "./service-table.js";
+
+export interface ExampleMethodsOptions {
+  readonly enableSignatureMethodNameCheck: boolean;
+}
+
+/** The three methods of tensorflow.serving.PredictionService that take tf.Examples. */
+export function exampleMethods(service: string, repository: ModelRepository, options: ExampleMethodsOptions): Method[] {
+  const classifyMethod: UnaryMethod<DecodedExampleRequest, ExampleResult<Classifications>> = {
+    kind: "unary",
+    path: `/${service}/Classify`,
+    decode: decodeExampleRequest,
+    encode: encodeClassificationResponse,
+    handle: (request, context) =>
+      observed("Classify", request, context, (observing) =>
+        classify(repository, observing, context.cancellation, options),
+      ),
+  };
+  const regressMethod: UnaryMethod<DecodedExampleRequest, ExampleResult<Float32Array>> = {
+    kind: "unary",
+    path: `/${service}/Regress`,
+    decode: decodeExampleRequest,
+    encode: encodeRegressionResponse,
+    handle: (request, context) =>
+      observed("Regress", request, context, (observing) =>
+        regress(repository, observing, context.cancellation, options),
+      ),
+  };
+  const multiInferenceMethod: UnaryMethod<DecodedMultiInferenceRequest, MultiInferenceResult> = {
+    kind: "unary",
+    path: `/${service}/MultiInference`,
+    decode: decodeMultiInferenceRequest,
+    encode: encodeMultiInferenceResponse,
+    async handle({ tasks, input }, { record, cancellation }) {
+      record.api = "MultiInference";
+      const model = tasks[0]?.modelSpec?.name;
+      if (model !== undefined) record.model = model;
+      const onResolved = (id: { readonly version: bigint }) => {
+        record.version = id.version;
+      };
+      const result = await multiInference(repository, { tasks, input, onResolved }, cancellation, options);
+      recordFigures(record, result);
+      return result;
+    },
+  };
+  return [classifyMethod, regressMethod, multiInferenceMethod];
+}
+
+async function observed<T extends RunFigures>(
+  api: string,
+  { modelSpec, input }: DecodedExampleRequest,
+  { record }: Call,
+  run: (request: ExampleRequest) => Promise<T>,
+): Promise<T> {
+  record.api = api;
+  if (modelSpec !== undefined) record.model = modelSpec.name;
+  const result = await run({
+    modelSpec,
+    input,
+    onResolved(id, signature) {
+      record.version = id.version;
+      record.signature = signature.key;
+    },
+  });
+  recordFigures(record, result);
+  return result;
+}
+
+/** What the run took, for metrics and the access line. */
+export function recordFigures(record: CallRecord, { queueMs, computeMs, batchSize, rows }: RunFigures): void {
+  record.queueMs = queueMs;
+  record.computeMs = computeMs;
+  record.batchSize = batchSize;
+  record.rows = rows;
+}

@@ -1,0 +1,650 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Feature, Signature, TensorSpec } from "../../src/onnx/index.js";
+import { exampleSignature } from "../../src/serving/example-signatures.js";
+import { Code, codeName } from "../../src/status.js";
+import { elementTypeInfo, type Tensor } from "../../src/tensor/index.js";
+import { Example } from "../gen/tensorflow/core/example/example.js";
+import type { Feature as FeatureMessage } from "../gen/tensorflow/core/example/feature.js";
+import { TensorProto } from "../gen/tensorflow/core/framework/tensor.js";
+import { DataType } from "../gen/tensorflow/core/framework/types.js";
+import { ClassificationRequest } from "../gen/tensorflow_serving/apis/classification.js";
+import { MultiInferenceRequest } from "../gen/tensorflow_serving/apis/inference.js";
+import type { Input } from "../gen/tensorflow_serving/apis/input.js";
+import { PredictRequest } from "../gen/tensorflow_serving/apis/predict.js";
+import { PredictionServiceClient } from "../gen/tensorflow_serving/apis/prediction_service.js";
+import { type Run, signatureOf } from "../support/fake-repository.js";
+import { callUnary, failureOf, GrpcServices } from "../support/grpc-services.js";
+import { RestDoor } from "../support/rest-door.js";
+
+const classifyMethod = "tensorflow/serving/classify";
+const regressMethod = "tensorflow/serving/regress";
+
+type Shape = TensorSpec["shape"];
+const spec = (name: string, dtype: TensorSpec["dtype"], shape: Shape): TensorSpec => ({ name, dtype, shape });
+const features = (...of: [TensorSpec, Tensor?][]): Map<string, Feature> =>
+  new Map(of.map(([each, defaultValue]) => [each.name, { spec: each, defaultValue }]));
+const onExamples = (
+  key: string,
+  methodName: string,
+  outputs: Record<string, TensorSpec>,
+  of: Map<string, Feature>,
+  labels?: readonly string[],
+): Signature => exampleSignature({ key, methodName, outputs: new Map(Object.entries(outputs)) }, of, labels);
+
+const x = spec("x", "float32", ["batch", 2]);
+const scores = spec("scores", "float32", ["batch", 2]);
+const sum = spec("sum", "float32", ["batch", 1]);
+const fromX = features([x]);
+const labels = ["no", "yes"];
+
+/** scores = x, sum = x0 + x1 */
+const scoring: Run = (feeds) => {
+  const { data, shape } = feeds.get("x")! as Tensor & { data: Float32Array };
+  const sums = Float32Array.from({ length: shape[0]! }, (_, row) => data[2 * row]! + data[2 * row + 1]!);
+  return new Map<string, Tensor>([
+    ["scores", { dtype: "float32", shape, data }],
+    ["sum", { dtype: "float32", shape: [shape[0]!, 1], data: sums }],
+  ]);
+};
+/** Answers any signature with one tensor. */
+const always =
+  (...outputs: [string, Tensor][]): Run =>
+  () =>
+    new Map(outputs);
+const floats = (shape: number[], ...values: number[]): Tensor => ({
+  dtype: "float32",
+  shape,
+  data: Float32Array.from(values),
+});
+
+const features1 = (of: Record<string, FeatureMessage["kind"]>): Example => ({
+  features: { feature: new Map(Object.entries(of).map(([name, kind]) => [name, { kind }])) },
+});
+const floatList = (...value: number[]): FeatureMessage["kind"] => ({ $case: "floatList", value: { value } });
+const int64List = (...value: bigint[]): FeatureMessage["kind"] => ({ $case: "int64List", value: { value } });
+const bytesList = (...value: string[]): FeatureMessage["kind"] => ({
+  $case: "bytesList",
+  value: { value: value.map((text) => Buffer.from(text)) },
+});
+const listOf = (...examples: Example[]): Input => ({ kind: { $case: "exampleList", value: { examples } } });
+const withContext = (context: Example, ...examples: Example[]): Input => ({
+  kind: { $case: "exampleListWithContext", value: { examples, context } },
+});
+const good = listOf(features1({ x: floatList(0.25, 0.75) }), features1({ x: floatList(1, 0) }));
+
+let services: GrpcServices;
+let door: RestDoor;
+let client: PredictionServiceClient;
+
+function add(name: string, signatures: readonly Signature[], run: Run = scoring): void {
+  services.repository.add(name, 3n, signatures, run);
+  door.repository.add(name, 3n, signatures, run);
+}
+
+before(async () => {
+  services = await GrpcServices.start();
+  door = await RestDoor.open();
+  client = services.client(PredictionServiceClient);
+  const plain = signatureOf({ x: ["float32", ["batch", 2]] }, { scores: ["float32", ["batch", 2]] });
+  add("iris", [
+    plain,
+    onExamples("classify", classifyMethod, { scores }, fromX, labels),
+    onExamples("only_scores", classifyMethod, { scores }, fromX),
+    onExamples("regress", regressMethod, { outputs: sum }, fromX),
+    onExamples("three", classifyMethod, { scores, a: sum, b: sum }, fromX),
+    onExamples("strange", classifyMethod, { a: scores }, fromX),
+    signatureOf({ a: ["float32", []], b: ["float32", []] }, { scores: ["float32", []] }, "two_inputs"),
+    signatureOf({ a: ["float32", []] }, { scores: ["float32", []] }, "other_input"),
+    signatureOf({ inputs: ["float32", [undefined]] }, { scores: ["float32", []] }, "no_examples"),
+  ]);
+});
+after(async () => {
+  await services[Symbol.asyncDispose]();
+  await door[Symbol.asyncDispose]();
+});
+
+const asked = (name: string, signatureName: string, input: Input | undefined = good) =>
+  ClassificationRequest.fromPartial({ modelSpec: { name, signatureName }, ...(input && { input }) });
+const classify = (name: string, signatureName = "", input: Input | undefined = good) =>
+  callUnary(client, client.classify, asked(name, signatureName, input));
+const regress = (name: string, signatureName = "", input: Input | undefined = good) =>
+  callUnary(client, client.regress, asked(name, signatureName, input));
+const rest = async (target: string, body: object | string) => {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const { status, body: answer } = await door.post(`/v1/models/${target}`, text);
+  return { status, answer: JSON.parse(answer) as Record<string, unknown> };
+};
+
+describe("Classify", () => {
+  it("answers every example with its classes, labels and scores in the order of the columns", async () => {
+    const { result, modelSpec } = await classify("iris", "classify");
+    assert.deepEqual(
+      result!.classifications.map(({ classes }) => classes),
+      [
+        [
+          { label: "no", score: 0.25 },
+          { label: "yes", score: 0.75 },
+        ],
+        [
+          { label: "no", score: 1 },
+          { label: "yes", score: 0 },
+        ],
+      ],
+    );
+    assert.deepEqual(modelSpec, {
+      name: "iris",
+      signatureName: "classify",
+      versionChoice: { $case: "version", value: 3n },
+    });
+  });
+
+  it("uses `classify` when no signature is named and serving_default is no classifier", async () => {
+    assert.equal((await classify("iris")).modelSpec!.signatureName, "classify");
+    assert.equal((await rest("iris:classify", { examples: [{ x: [1, 0] }] })).status, 200);
+  });
+
+  it("has no labels where the model gives none", async () => {
+    const { result } = await classify("iris", "only_scores");
+    assert.deepEqual(result!.classifications[0]!.classes[1], { label: "", score: 0.75 });
+  });
+
+  it("is counted and written down as Classify", () => {
+    const { record } = services.ended.find(({ record: { method } }) => method.endsWith("/Classify"))!;
+    assert.deepEqual([record.api, record.model, record.version, record.rows], ["Classify", "iris", 3n, 2]);
+  });
+});
+
+describe("Classify over REST", () => {
+  it("answers [label, score] pairs", async () => {
+    const body = { examples: [{ x: [0.25, 0.75] }, { x: [1, 0] }] };
+    const expected = {
+      results: [
+        [
+          ["no", 0.25],
+          ["yes", 0.75],
+        ],
+        [
+          ["no", 1],
+          ["yes", 0],
+        ],
+      ],
+    };
+    assert.deepEqual(await rest("iris:classify", body), { status: 200, answer: expected });
+    const named = await rest("iris/versions/3:classify", { ...body, signature_name: "only_scores" });
+    assert.deepEqual((named.answer["results"] as unknown[])[1], [
+      ["", 1],
+      ["", 0],
+    ]);
+  });
+
+  it("merges the context into every example, which may replace it", async () => {
+    const { answer } = await rest("iris:regress", { context: { x: [1, 2] }, examples: [{}, { x: [5, 5] }] });
+    assert.deepEqual(answer, { results: [3, 10] });
+  });
+});
+
+describe("Regress", () => {
+  it("answers a number for every example", async () => {
+    const { result } = await regress("iris");
+    assert.deepEqual(result!.regressions, [{ value: 1 }, { value: 1 }]);
+    const { body } = await door.post("/v1/models/iris:regress", '{"examples": [{"x": [40.0, 2.0]}, {"x": [1, 0.5]}]}');
+    assert.match(body, /Unexpected element type in feature: x expecting type: int64/);
+    const second = await door.post("/v1/models/iris:regress", '{"examples": [{"x": [40.0, 2.0]}, {"x": [1.0, 0.5]}]}');
+    assert.equal(second.body, '{\n    "results": [42.0, 1.5]\n}');
+  });
+});
+
+describe("what a signature must be like", () => {
+  const cases: [verb: "classify" | "regress", signature: string, message: RegExp][] = [
+    ["classify", "none", /^No signature was found with the name: none$/],
+    ["classify", "two_inputs", /^Expected one input Tensor\.$/],
+    ["classify", "three", /^Expected one or two output Tensors, found 3$/],
+    ["classify", "other_input", /^No classification inputs found in SignatureDef: inputs \{\n {2}key: "a"/],
+    [
+      "classify",
+      "strange",
+      /^Expected classification signature outputs to contain at least one of "classes" or "scores"\. Signature was: inputs/,
+    ],
+    ["classify", "no_examples", /^Expects arg\[0\] to be float but string is provided/],
+    ["regress", "none", /^No signature was found with the name: none$/],
+    ["regress", "two_inputs", /^Expected one input Tensor\.$/],
+    ["regress", "three", /^Expected one output Tensor\.$/],
+    ["regress", "other_input", /^No regression inputs found in SignatureDef: inputs \{/],
+    ["regress", "strange", /^No regression outputs found in SignatureDef: inputs \{/],
+  ];
+  for (const [verb, signature, message] of cases) {
+    it(`${verb}: ${message.source.slice(1, 70)}`, async () => {
+      const { code, details } = await failureOf((verb === "classify" ? classify : regress)("iris", signature));
+      assert.equal(codeName(code as Code), "INVALID_ARGUMENT");
+      assert.match(details, message);
+      const { status, answer } = await rest(`iris:${verb}`, { signature_name: signature, examples: [{ x: [1, 2] }] });
+      assert.equal(status, 400);
+      assert.match(answer["error"] as string, message);
+    });
+  }
+
+  it("is its method too, when the flag says so", async () => {
+    await using strict = await GrpcServices.start({ enableSignatureMethodNameCheck: true });
+    strict.repository.add("iris", 3n, [onExamples("c", regressMethod, { scores }, fromX)], scoring);
+    const own = strict.client(PredictionServiceClient);
+    const { code, details } = await failureOf(callUnary(own, own.classify, asked("iris", "c")));
+    assert.equal(code, Code.INVALID_ARGUMENT);
+    assert.equal(
+      details,
+      `Expected classification signature method_name to be ${classifyMethod}. Was: ${regressMethod}`,
+    );
+  });
+
+  it("comes after the model, and before the examples", async () => {
+    const noSpec = await failureOf(callUnary(client, client.classify, { modelSpec: undefined, input: good }));
+    assert.deepEqual([noSpec.code, noSpec.details], [Code.INVALID_ARGUMENT, "Missing ModelSpec"]);
+    const unknown = await failureOf(classify("none", "none"));
+    assert.deepEqual([unknown.code, unknown.details], [Code.NOT_FOUND, "Servable not found for request: Latest(none)"]);
+    assert.match((await failureOf(classify("iris", "none", listOf()))).details, /^No signature/);
+  });
+});
+
+describe("what the outputs must be like", () => {
+  const text = (shape: number[], ...data: string[]): Tensor => ({ dtype: "string", shape, data });
+  const c = spec("c", "string", [undefined, undefined]);
+  const s = spec("s", "float32", undefined);
+  const cases: [name: string, Signature, Run, RegExp][] = [
+    [
+      "rank",
+      onExamples("k", classifyMethod, { scores: s }, fromX),
+      always(["s", floats([2], 1, 2)]),
+      /^Expected Tensor shape: \[batch_size num_classes\] but got \[2\]$/,
+    ],
+    [
+      "classes type",
+      onExamples("k", classifyMethod, { classes: s }, fromX),
+      always(["s", floats([2, 1], 1, 2)]),
+      /^Expected classes Tensor of DT_STRING\. Got: DT_FLOAT$/,
+    ],
+    [
+      "scores type",
+      onExamples("k", classifyMethod, { scores: c }, fromX),
+      always(["c", text([2, 1], "a", "b")]),
+      /^Expected scores Tensor of DT_FLOAT\. Got: DT_STRING$/,
+    ],
+    [
+      "scores rows",
+      onExamples("k", classifyMethod, { scores: s }, fromX),
+      always(["s", floats([1, 2], 1, 2)]),
+      /^Expected scores output batch size of 2\. Got: 1$/,
+    ],
+    [
+      "classes rows",
+      onExamples("k", classifyMethod, { classes: c }, fromX),
+      always(["c", text([1, 1], "a")]),
+      /^Expected classes output batch size of 2\. Got: 1$/,
+    ],
+    [
+      "columns",
+      onExamples("k", classifyMethod, { scores: s }, fromX, ["a", "b", "c"]),
+      always(["s", floats([2, 2], 1, 2, 3, 4)]),
+      /^Tensors class and score should match in dim_size\(1\)\. Got 3 vs\. 2$/,
+    ],
+    [
+      "regression shape",
+      onExamples("k", regressMethod, { outputs: s }, fromX),
+      always(["s", floats([2, 2], 1, 2, 3, 4)]),
+      /^Expected output Tensor shape to be either \[batch_size\] or \[batch_size, 1\] but got \[2,2\]$/,
+    ],
+    [
+      "regression rows",
+      onExamples("k", regressMethod, { outputs: s }, fromX),
+      always(["s", floats([3], 1, 2, 3)]),
+      /^Input batch size did not match output batch size: 2 vs\. 3$/,
+    ],
+    [
+      "regression type",
+      onExamples("k", regressMethod, { outputs: c }, fromX),
+      always(["c", text([2], "a", "b")]),
+      /^Expected output Tensor of DT_FLOAT\. {2}Got: DT_STRING$/,
+    ],
+  ];
+  for (const [name, signature, run, message] of cases) {
+    it(name, async () => {
+      add(name, [signature], run);
+      const call = signature.methodName === classifyMethod ? classify : regress;
+      const { code, details } = await failureOf(call(name, "k"));
+      assert.equal(code, Code.INVALID_ARGUMENT);
+      assert.match(details, message);
+      const verb = signature.methodName === classifyMethod ? "classify" : "regress";
+      const body = { signature_name: "k", examples: [{ x: [1, 2] }, { x: [1, 2] }] };
+      const { status, answer } = await rest(`${encodeURIComponent(name)}:${verb}`, body);
+      assert.equal(status, 400);
+      assert.match(answer["error"] as string, message);
+    });
+  }
+});
+
+describe("features", () => {
+  const noise = "ignored";
+  const all: [TensorSpec["dtype"], FeatureMessage["kind"], string, unknown[]][] = [
+    ["float32", floatList(1.5, 2), "[1.5, 2.0]", [1.5, 2]],
+    ["float64", floatList(1.5, 2), "[1.5, 2.0]", [1.5, 2]],
+    ["float16", floatList(1.5, 2), "[1.5, 2.0]", [0x3e00, 0x4000]],
+    ["int64", int64List(2n ** 62n + 1n, -5n), "[4611686018427387905, -5]", [2n ** 62n + 1n, -5n]],
+    ["uint64", int64List(2n ** 62n + 1n, 5n), "[4611686018427387905, 5]", [2n ** 62n + 1n, 5n]],
+    ["int32", int64List(-7n, 2n ** 31n - 1n), "[-7, 2147483647]", [-7, 2 ** 31 - 1]],
+    ["uint8", int64List(0n, 255n), "[0, 255]", [0, 255]],
+    ["bool", int64List(0n, 1n), "[false, true]", [0, 1]],
+    ["string", bytesList("größe", ""), '["größe", {"b64": ""}]', ["größe", ""]],
+  ];
+  for (const [dtype, kind, json, expected] of all) {
+    it(`fill an input of type ${dtype}, over either door`, async () => {
+      let seen: Tensor | undefined;
+      const run: Run = (feeds) => {
+        seen = feeds.get("f");
+        return new Map([["s", floats([1], 1)]]);
+      };
+      const of = features([spec("f", dtype, [undefined, 2])]);
+      add(dtype, [onExamples("regress", regressMethod, { outputs: spec("s", "float32", ["batch"]) }, of)], run);
+      await regress(dtype, "", listOf(features1({ f: kind, [noise]: bytesList("x") })));
+      assert.deepEqual([seen!.dtype, seen!.shape, [...(seen!.data as unknown[])]], [dtype, [1, 2], expected]);
+      seen = undefined;
+      const { status } = await rest(`${dtype}:regress`, `{"examples": [{"f": ${json}, "ignored": "x"}]}`);
+      assert.equal(status, 200);
+      assert.deepEqual([seen!.dtype, seen!.shape, [...(seen!.data as unknown[])]], [dtype, [1, 2], expected]);
+    });
+  }
+
+  const refused: [what: string, Input | undefined, RegExp][] = [
+    ["no input", undefined, /^Input is empty\.$/],
+    ["no examples", listOf(), /^Input is empty\.$/],
+    ["a context alone", withContext(features1({ x: floatList(1, 2) })), /^Input is empty\.$/],
+    [
+      "missing",
+      listOf(features1({})),
+      /^Name: <unknown>, Feature: x \(data type: float\) is required but could not be found\.$/,
+    ],
+    [
+      "without a kind",
+      listOf(features1({ x: undefined })),
+      /^Name: <unknown>, Feature: x \(data type: float\) is required but could not be found\.$/,
+    ],
+    [
+      "of another kind",
+      listOf(features1({ x: floatList(1, 2) }), features1({ x: int64List(1n, 2n) })),
+      /^Name: <unknown>, Key: x, Index: 1\. {2}Data types don't match\. Data type: int64 but expected type: float$/,
+    ],
+    [
+      "bytes",
+      listOf(features1({ x: bytesList("a") })),
+      /^Name: <unknown>, Key: x, Index: 0\. {2}Data types don't match\. Data type: string but expected type: float$/,
+    ],
+    [
+      "too many",
+      listOf(features1({ x: floatList(1, 2, 3) })),
+      /^Name: <unknown>, Key: x, Index: 0\. {2}Number of float values != expected\. {2}Values size: 3 but output shape: \[2\]$/,
+    ],
+  ];
+  for (const [what, input, message] of refused) {
+    it(`are refused: ${what}`, async () => {
+      const request =
+        input === undefined ? ClassificationRequest.fromPartial({ modelSpec: { name: "iris" } }) : undefined;
+      const call = request === undefined ? classify("iris", "", input) : callUnary(client, client.classify, request);
+      const { code, details } = await failureOf(call);
+      assert.equal(code, Code.INVALID_ARGUMENT);
+      assert.match(details, message);
+    });
+  }
+
+  it("of a context belong to every example, which replaces them whole", async () => {
+    const context = features1({ x: floatList(1, 2) });
+    const input = withContext(
+      context,
+      features1({}),
+      features1({ x: floatList(5, 5) }),
+      features1({ y: floatList(9) }),
+    );
+    const { result } = await regress("iris", "", input);
+    assert.deepEqual(
+      result!.regressions.map(({ value }) => value),
+      [3, 10, 3],
+    );
+    const replaced = await failureOf(regress("iris", "", withContext(context, features1({ x: int64List(1n, 2n) }))));
+    assert.match(replaced.details, /Data types don't match/);
+  });
+
+  it("take the signature's default where they are missing", async () => {
+    const of = features([x, floats([2], 3, 4)]);
+    add("default", [onExamples("regress", regressMethod, { outputs: sum }, of)]);
+    const { result } = await regress("default", "", listOf(features1({}), features1({ x: floatList(1, 1) })));
+    assert.deepEqual(
+      result!.regressions.map(({ value }) => value),
+      [7, 2],
+    );
+  });
+
+  it("that do not fit the graph's type, or are no text, are refused by name", async () => {
+    const answer = await failureOf(regress("uint8", "", listOf(features1({ f: int64List(0n, 256n) }))));
+    assert.match(answer.details, /Key: f, Index: 0\. {2}256 does not fit into uint8, the type of input f$/);
+    const bytes: FeatureMessage["kind"] = {
+      $case: "bytesList",
+      value: { value: [Buffer.from([0xff]), Buffer.from("a")] },
+    };
+    assert.match((await failureOf(regress("string", "", listOf(features1({ f: bytes }))))).details, /is not UTF-8/);
+  });
+
+  it("cannot be multiplied without end by a context", async () => {
+    const context = features1({ x: floatList(1, 2) });
+    const wide = features([spec("x", "float32", ["batch", undefined])]);
+    add("wide", [onExamples("regress", regressMethod, { outputs: sum }, wide)]);
+    const large = features1({ x: floatList(...new Array(100_000).fill(1)) });
+    const { code, details } = await failureOf(
+      regress("wide", "", withContext(large, ...new Array(1000).fill(features1({})))),
+    );
+    assert.equal(code, Code.INVALID_ARGUMENT);
+    assert.match(details, /the context and default values come to more than/);
+    assert.equal((await regress("iris", "", withContext(context, features1({})))).result!.regressions.length, 1);
+  });
+});
+
+describe("MultiInference", () => {
+  const task = (signatureName: string, methodName: string, name = "iris") => ({
+    modelSpec: { name, signatureName },
+    methodName,
+  });
+  const multi = (tasks: object[], input: Input | undefined = good) =>
+    callUnary(client, client.multiInference, MultiInferenceRequest.fromPartial({ tasks, ...(input && { input }) }));
+
+  it("answers every task in order, from one run", async () => {
+    let runs = 0;
+    const counted: Run = (feeds, options) => {
+      runs += 1;
+      return scoring(feeds, options);
+    };
+    add(
+      "both",
+      [
+        onExamples("classify", classifyMethod, { scores }, features([x]), labels),
+        onExamples("regress", regressMethod, { outputs: sum }, features([x])),
+      ],
+      counted,
+    );
+    const { results } = await multi([task("regress", regressMethod, "both"), task("", classifyMethod, "both")]);
+    assert.equal(runs, 1);
+    assert.deepEqual(results[0]!.result, {
+      $case: "regressionResult",
+      value: { regressions: [{ value: 1 }, { value: 1 }] },
+    });
+    assert.equal(results[0]!.modelSpec!.signatureName, "regress");
+    assert.equal(results[1]!.result!.$case, "classificationResult");
+    assert.deepEqual(results[1]!.modelSpec, {
+      name: "both",
+      signatureName: "classify",
+      versionChoice: { $case: "version", value: 3n },
+    });
+  });
+
+  const refused: [what: string, tasks: object[], code: Code, message: RegExp][] = [
+    ["no tasks", [], Code.INVALID_ARGUMENT, /^ModelSpec has no name specified\.$/],
+    ["no spec", [{ methodName: classifyMethod }], Code.INVALID_ARGUMENT, /^ModelSpec has no name specified\.$/],
+    ["an unknown model", [task("", "", "none")], Code.NOT_FOUND, /^Servable not found for request: Latest\(none\)$/],
+    [
+      "a nameless task",
+      [task("classify", classifyMethod), { methodName: regressMethod, modelSpec: {} }],
+      Code.INVALID_ARGUMENT,
+      /^Found ModelSpec with an empty model name\.$/,
+    ],
+    [
+      "two models",
+      [task("classify", classifyMethod), task("regress", regressMethod, "other")],
+      Code.INVALID_ARGUMENT,
+      /^All ModelSpecs in a MultiInferenceRequest must access the same model name\.$/,
+    ],
+    [
+      "a signature twice",
+      [task("classify", classifyMethod), task("classify", regressMethod)],
+      Code.INVALID_ARGUMENT,
+      /^Duplicate evaluation of signature: classify$/,
+    ],
+    [
+      "an unknown signature",
+      [task("none", "whatever")],
+      Code.INVALID_ARGUMENT,
+      /^Requested signature not found in model graph: none$/,
+    ],
+    [
+      "another method",
+      [task("classify", "tensorflow/serving/predict")],
+      Code.UNIMPLEMENTED,
+      /^Unsupported signature method_name: tensorflow\/serving\/predict$/,
+    ],
+    ["no method", [task("classify", "")], Code.UNIMPLEMENTED, /^Unsupported signature method_name: $/],
+    ["the wrong form", [task("regress", classifyMethod)], Code.INVALID_ARGUMENT, /^Expected classification signature/],
+  ];
+  for (const [what, tasks, code, message] of refused) {
+    it(`refuses ${what}`, async () => {
+      const failure = await failureOf(multi(tasks));
+      assert.equal(codeName(failure.code as Code), codeName(code));
+      assert.match(failure.details, message);
+    });
+  }
+
+  it("looks at the tasks before the examples", async () => {
+    assert.match((await failureOf(multi([task("none", classifyMethod)], listOf()))).details, /^Requested signature/);
+    assert.equal((await failureOf(multi([task("classify", classifyMethod)], listOf()))).details, "Input is empty.");
+  });
+});
+
+describe("Predict on a signature of tf.Examples", () => {
+  const serialized = [features1({ x: floatList(0.25, 0.75) }), features1({ x: floatList(200, -1) })].map((example) =>
+    Buffer.from(Example.encode(example).finish()),
+  );
+  const request = (stringVal: Buffer[], outputFilter: string[] = [], size = stringVal.length) =>
+    PredictRequest.fromPartial({
+      modelSpec: { name: "iris", signatureName: "classify" },
+      inputs: new Map([
+        [
+          "inputs",
+          TensorProto.fromPartial({
+            dtype: DataType.DT_STRING,
+            tensorShape: { dim: [{ size: BigInt(size) }] },
+            stringVal,
+          }),
+        ],
+      ]),
+      outputFilter,
+    });
+
+  it("reads serialized Examples, which are no text", async () => {
+    const { outputs } = await callUnary(client, client.predict, request(serialized));
+    assert.deepEqual(outputs.get("scores")!.floatVal, [0.25, 0.75, 200, -1]);
+    assert.deepEqual(outputs.get("classes")!.stringVal.map(String), ["no", "yes", "no", "yes"]);
+    const filtered = await callUnary(client, client.predict, request(serialized, ["classes"]));
+    assert.deepEqual([...filtered.outputs.keys()], ["classes"]);
+  });
+
+  it("fills with the last, as tensors are filled", async () => {
+    const { outputs } = await callUnary(client, client.predict, request(serialized, [], 3));
+    assert.deepEqual(outputs.get("scores")!.floatVal, [0.25, 0.75, 200, -1, 200, -1]);
+  });
+
+  it("refuses what is no Example", async () => {
+    const { code, details } = await failureOf(callUnary(client, client.predict, request([Buffer.from([0x0a, 9])])));
+    assert.deepEqual([code, details], [Code.INVALID_ARGUMENT, "Could not parse example input, value: '\n\t'"]);
+  });
+
+  it("is refused over REST, where a string is text", async () => {
+    const body = { signature_name: "classify", instances: ["abc"] };
+    const { status, answer } = await rest("iris:predict", body);
+    assert.equal(status, 400);
+    assert.match(answer["error"] as string, /takes serialized tf\.Examples, which are bytes/);
+  });
+
+  it("shows TensorFlow's interface in the metadata", () => {
+    const { inputs, outputs } = onExamples("k", classifyMethod, { scores }, fromX, labels);
+    assert.deepEqual(
+      [...inputs].map(([alias, { dtype, shape }]) => [alias, elementTypeInfo(dtype).tensorflowName, shape]),
+      [["inputs", "string", [undefined]]],
+    );
+    assert.deepEqual([...outputs.keys()], ["classes", "scores"]);
+  });
+});
+
+describe("a REST body of examples", () => {
+  const cases: [what: string, body: string, message: RegExp][] = [
+    ["no JSON", "", /^JSON Parse error: The document is empty$/],
+    ["no object", "[]", /^JSON Value: \[\] Is not object$/],
+    ["no examples", "{}", /^JSON Value: \{\} When method is classify, key 'examples' is expected and was not found$/],
+    ["no list", '{"examples": 1}', /^JSON Value: .* Expecting 'examples' value to be an list\/array$/s],
+    ["an empty list", '{"examples": []}', /^JSON Value: .* 'examples' value is an empty array$/s],
+    ["no object in it", '{"examples": [1]}', /^Example must be JSON object but got JSON Number$/],
+    ["a context that is none", '{"context": [], "examples": [{}]}', /^Example must be JSON object but got JSON Array$/],
+    [
+      "mixed kinds",
+      '{"examples": [{"x": [1.0, "a"]}]}',
+      /^Unexpected element type in feature: x expecting type: float$/,
+    ],
+    ["null", '{"examples": [{"x": null}]}', /^Feature: x has element with unexpected JSON type: Null$/],
+    ["a list in a list", '{"examples": [{"x": [[1]]}]}', /^Feature: x has element with unexpected JSON type: Array$/],
+    ["an object", '{"examples": [{"x": {"a": 1}}]}', /^Feature: x has element with unexpected JSON type: Object$/],
+    [
+      "an integer above int64",
+      '{"examples": [{"x": 9223372036854775808}]}',
+      /^Feature: x has uint64_t element\. Only int64_t is supported\.$/,
+    ],
+    ["a feature twice", '{"examples": [{"x": 1, "x": 2}]}', /^Feature: x is given twice$/],
+    [
+      "a name that is none",
+      '{"signature_name": 1, "examples": [{}]}',
+      /'signature_name' key must be a string value\.$/,
+    ],
+    ["a missing feature", '{"examples": [{"x": []}]}', /^Name: <unknown>, Feature: x \(data type: float\) is required/],
+  ];
+  for (const [what, body, message] of cases) {
+    for (const verb of ["classify", "regress"]) {
+      it(`is refused: ${what}, ${verb}`, async () => {
+        const { status, answer } = await rest(`iris:${verb}`, body);
+        assert.equal(status, 400);
+        assert.match(answer["error"] as string, message);
+      });
+    }
+  }
+
+  it("is looked at before the model", async () => {
+    assert.equal((await rest("none:classify", "{}")).status, 400);
+    assert.equal((await rest("none:classify", '{"examples": [{}]}')).status, 404);
+  });
+
+  it("may hold numbers of every kind, and is read in slices", async () => {
+    const { answer } = await rest(
+      "iris:regress",
+      '{"examples": [{"x": [true, false]}, {"x": [-0, 2]}, {"x": [1e2, 0.5]}]}',
+    );
+    assert.deepEqual(answer, { results: [1, 2, 100.5] });
+    const { body } = await door.post(
+      "/v1/models/iris:regress",
+      '{"examples": [{"x": [NaN, 1.0]}, {"x": [-Infinity, 1.0]}]} x',
+    );
+    assert.equal(body, '{\n    "results": [NaN, -Infinity]\n}');
+    const many = Array.from({ length: 30_000 }, (_, i) => ({ x: [i, 1] }));
+    const { answer: sums } = await rest("iris:regress", { examples: many });
+    assert.deepEqual((sums["results"] as number[]).slice(-2), [29_999, 30_000]);
+  });
+});
