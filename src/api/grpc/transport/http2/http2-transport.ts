@@ -1,6 +1,6 @@
-// Our own transport: HTTP/2 for gRPC on plain sockets. node:http2 makes streams, events and objects of everything, which
-// costs 70 µs a call; this does no more than gRPC needs, in a tenth of that. What one connection does is told in
-// http2-connection.ts, what one call does in grpc-call.ts.
+// Our own transport: HTTP/2 for gRPC on plain sockets. node:http2 makes streams, events and objects of everything; this does
+// no more than gRPC needs (test/bench/transport.ts compares). What one connection does is told in http2-connection.ts, what
+// one call does in grpc-call.ts.
 import type { Socket } from "node:net";
 import type { Timer } from "../../../../clock.js";
 import { unavailable } from "../../../../status.js";
