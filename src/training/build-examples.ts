@@ -1,58 +1,10 @@
-import type { NumericTensor, Tensor } from "../tensor/index.js";
-import { encodeCells } from "./data/encode-cells.js";
+import type { NumericTensor } from "../tensor/index.js";
 import type { FittedTarget } from "./data/fit-target.js";
-import type { Preparation } from "./data/preparation.js";
-import type { Cell, Table } from "./data/table.js";
 import { ExampleStore, type ExampleStoreOptions } from "./example-store.js";
 import { type Field, targetField, weightField } from "./examples.js";
 import type { FrozenPrefix } from "./frozen-prefix.js";
 import { numbers } from "./graph-emitter.js";
-
-/** Rows as a model takes them, some at a time, from the first to the last. */
-export interface RawRows {
-  batches(size: number): Iterable<ReadonlyMap<string, Tensor>>;
-}
-
-/** The rows of a table, through the columns that a preparation knows. */
-export class TableRows implements RawRows {
-  readonly #table: Table;
-  readonly #preparation: Preparation;
-
-  constructor(table: Table, preparation: Preparation) {
-    this.#table = table;
-    this.#preparation = preparation;
-  }
-
-  *batches(size: number): Generator<Map<string, Tensor>> {
-    let waiting: (readonly Cell[])[] = [];
-    let first = 0;
-    for (const cells of this.#table.rows()) {
-      waiting.push(cells);
-      if (waiting.length === size) {
-        yield this.#encode(waiting, first);
-        first += size;
-        waiting = [];
-      }
-    }
-    if (waiting.length > 0) yield this.#encode(waiting, first);
-  }
-
-  #encode(rows: readonly (readonly Cell[])[], first: number): Map<string, Tensor> {
-    return new Map(
-      this.#preparation.columns.map((column) => {
-        const place = this.#table.columns.indexOf(column.name);
-        return [
-          column.name,
-          encodeCells(
-            column,
-            rows.map((cells) => cells[place]!),
-            first,
-          ),
-        ];
-      }),
-    );
-  }
-}
+import type { RawRows } from "./raw-rows.js";
 
 /** What belongs to each row besides what the model takes. */
 export interface RowAnswers {

@@ -12,12 +12,20 @@ export interface Evaluation extends Metrics {
   readonly rows: number;
 }
 
+export interface Predicted {
+  /** As the model gives it. */
+  readonly output: Float32Array;
+  /** As metrics see it: probabilities, where the output is logits. */
+  readonly predictions: Float32Array;
+}
+
 /** Judges a model as it is, over the very buffers its weights are trained in. */
 export class Evaluator {
   readonly task: Task;
   readonly #session: StepSession;
   readonly #loss: string;
   readonly #predictions: string;
+  readonly #output: string;
   readonly #predictionSize: number;
   readonly #targetSize: number;
   readonly #feeds: BatchFeeds;
@@ -35,6 +43,7 @@ export class Evaluator {
     this.#session = new StepSession(graph.model);
     this.#loss = graph.loss;
     this.#predictions = graph.predictions;
+    this.#output = model.output;
     this.#predictionSize = graph.predictionShape.reduce((all, size) => all * size, 1);
     this.#targetSize = rowSize(graph.target);
     // Alone, a row costs more than among others; a large batch costs memory.
@@ -75,12 +84,14 @@ export class Evaluator {
     return { ...computeMetrics(this.task, judged), loss: loss / total, rows: count };
   }
 
-  /** The predictions for some rows, [rows, ...] flattened. */
-  predict(examples: Examples, rows: Uint32Array): Float32Array {
+  /** What the model gives for some rows, [rows, ...] flattened. */
+  predict(examples: Examples, rows: Uint32Array): Predicted {
     if (rows.length > this.#feeds.batchSize) throw internal(`more than ${this.#feeds.batchSize} rows at once`);
     this.#feeds.fill(examples, rows, new Map());
     const feeds = new Map([...this.#feeds.tensors(rows.length), ...this.#weights]);
-    return this.#session.run(feeds, [this.#predictions]).get(this.#predictions)!.data as Float32Array;
+    const results = this.#session.run(feeds, [this.#output, this.#predictions]);
+    const dataOf = (name: string) => results.get(name)!.data as Float32Array;
+    return { output: dataOf(this.#output), predictions: dataOf(this.#predictions) };
   }
 
   release(): void {

@@ -8,12 +8,17 @@ import type { FittedTarget } from "./data/fit-target.js";
 import type { Preparation } from "./data/preparation.js";
 import type { WholeModel } from "./frozen-prefix.js";
 import type { LossOptions } from "./losses.js";
+import type { TabularOutputs } from "./tabular-model.js";
 
 /** What a trained model remembers of its making, under the key "onnxd.training". */
 export interface TrainingRecord {
   /** The value that the loss was attached to; further training attaches there again. */
   readonly output: string;
+  /** What a model for a table gives. */
+  readonly outputs?: TabularOutputs | undefined;
   readonly loss: LossOptions;
+  /** The weights that were trained, by name. */
+  readonly parameters: readonly string[];
   readonly target?: FittedTarget | undefined;
   readonly preparation?: Preparation | undefined;
 }
@@ -29,7 +34,6 @@ export const metadataKeys = {
 
 export function trainingMetadata(
   record: TrainingRecord,
-  scoresOutput: string | undefined,
   metrics: ReadonlyMap<string, number>,
   lineage: Readonly<Record<string, unknown>>,
 ): Map<string, string> {
@@ -38,10 +42,10 @@ export function trainingMetadata(
     [metadataKeys.metrics, JSON.stringify(Object.fromEntries(metrics))],
     [metadataKeys.lineage, JSON.stringify(lineage)],
   ]);
-  if (record.target?.kind === "classes" && scoresOutput !== undefined) {
+  if (record.target?.kind === "classes" && record.outputs?.kind === "classes") {
     const { labels, labelType } = record.target;
     const values = labelType === "int64" ? labels.map(Number) : labels;
-    metadata.set(metadataKeys.classLabels, JSON.stringify({ [scoresOutput]: values }));
+    metadata.set(metadataKeys.classLabels, JSON.stringify({ [record.outputs.scores]: values }));
   }
   return metadata;
 }

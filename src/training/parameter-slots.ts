@@ -1,5 +1,5 @@
 // Which of a model's tensors can be trained.
-import type { Graph, GraphNode } from "../onnx/index.js";
+import { capturesOf, type Graph, type GraphNode } from "../onnx/index.js";
 import type { Parameter } from "./optimizers/parameter-memory.js";
 
 /** By operator: inputs that are weights, which penalties touch, and inputs that are biases and scales, which they spare. */
@@ -20,11 +20,10 @@ const slots: Readonly<Record<string, { readonly weights?: readonly number[]; rea
   RMSNormalization: { biases: [1] },
   SimplifiedLayerNormalization: { biases: [1] },
   PRelu: { biases: [1] },
-  Add: { biases: [0, 1] },
-  Sub: { biases: [0, 1] },
-  Mul: { biases: [0, 1] },
-  Div: { biases: [0, 1] },
 };
+
+/** Constants of these are weights only behind other weights: in front of them, they prepare the input. */
+const elementwise: ReadonlySet<string> = new Set(["Add", "Sub", "Mul", "Div"]);
 
 /** Operators between a stored tensor and its slot that only change its form. */
 const reshaping: ReadonlySet<string> = new Set([
@@ -41,18 +40,25 @@ const reshaping: ReadonlySet<string> = new Set([
 export function trainableTensors(graph: Graph): Parameter[] {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
   const found = new Map<string, Parameter>();
-  for (const { opType, domain, inputs } of graph.nodes) {
+  const behindWeights = new Set<string>();
+  const take = (value: string, penalized: boolean, atLeast: number) => {
+    const name = storedTensor(value, producers);
+    const tensor = graph.initializers.get(name);
+    if (tensor?.dtype !== "float32" || tensor.shape.length === 0 || tensor.data.length < atLeast) return;
+    if (!found.has(name)) found.set(name, { name, shape: tensor.shape, penalized, learningRateScale: 1 });
+  };
+  for (const node of graph.nodes) {
+    const { opType, domain, inputs } = node;
     const known = domain === "" ? slots[opType] : undefined;
-    for (const [indices, penalized] of [
-      [known?.weights ?? [], true],
-      [known?.biases ?? [], false],
-    ] as const) {
-      for (const index of indices) {
-        const name = storedTensor(inputs[index] ?? "", producers);
-        const tensor = graph.initializers.get(name);
-        if (tensor?.dtype !== "float32" || tensor.shape.length === 0 || found.has(name)) continue;
-        found.set(name, { name, shape: tensor.shape, penalized, learningRateScale: 1 });
-      }
+    for (const index of known?.weights ?? []) take(inputs[index] ?? "", true, 1);
+    for (const index of known?.biases ?? []) take(inputs[index] ?? "", false, 1);
+    if (domain === "" && elementwise.has(opType) && inputs.some((name) => behindWeights.has(name))) {
+      // A bias may be a single number; a single factor is a constant of the formula.
+      for (const name of inputs) take(name, false, opType === "Add" ? 1 : 2);
+    }
+    const reads = [...inputs, ...capturesOf(node)];
+    if (reads.some((name) => found.has(name) || behindWeights.has(name))) {
+      for (const output of node.outputs) behindWeights.add(output);
     }
   }
   return [...found.values()];

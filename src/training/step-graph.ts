@@ -151,8 +151,7 @@ export function buildEvaluationGraph(model: TrainableModel, loss: LossOptions, s
   for (const name of statistics) feedInitializer(graph, name);
   const predictions = probabilities(graph, site.predictions, loss);
   graph.outputs = [];
-  graph.output(site.loss);
-  graph.output(predictions);
+  for (const name of new Set([site.loss, model.output, predictions])) graph.output(name);
   return {
     model: encodeGraphModel(graph, { operatorSets: model.operatorSets }),
     loss: site.loss,

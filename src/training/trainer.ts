@@ -3,14 +3,15 @@ import type { Cancellation } from "../cancellation.js";
 import type { Clock } from "../clock.js";
 import { StepSession } from "../runtime/index.js";
 import { failedPrecondition, invalidArgument } from "../status.js";
-import { elementTypeInfo, formatShape, type NumericTensor, type Tensor } from "../tensor/index.js";
+import { elementTypeInfo, formatShape, type NumericData, type NumericTensor, type Tensor } from "../tensor/index.js";
 import { BatchFeeds, sameRows } from "./batch-feeds.js";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint.js";
 import { CounterRandom, randomStreams } from "./counter-random.js";
 import { type BestEpoch, noEpoch, observeEpoch, watchedValue } from "./early-stopping.js";
-import { type Evaluation, Evaluator } from "./evaluator.js";
-import { type Examples, fieldOf, rowSize, targetField } from "./examples.js";
+import { type Evaluation, Evaluator, type Predicted } from "./evaluator.js";
+import { type Examples, type Field, fieldOf, rowSize, targetField } from "./examples.js";
 import { findFault } from "./find-fault.js";
+import type { Task } from "./metrics.js";
 import { learningRateFactor, observePlateau, type PlateauState, startOfPlateau } from "./optimizers/learning-rate.js";
 import { Optimizer } from "./optimizers/optimizer.js";
 import { ParameterMemory } from "./optimizers/parameter-memory.js";
@@ -130,6 +131,9 @@ export class Trainer {
     this.#session = new StepSession(this.#graph.model);
     this.#feeds = new BatchFeeds(model.inputs, this.#graph.target, this.#graph.masks, batchSize);
     this.#evaluator = new Evaluator(this.#model, options, sample, this.weights());
+    for (const examples of validation === undefined ? [train] : [train, validation]) {
+      requireClasses(examples, this.#graph.target, this.#evaluator.task);
+    }
     this.#kept = new Kept(this.#memory, this.#statistics);
     this.#kept.take();
     const stepsPerEpoch = Math.ceil(train.count / batchSize);
@@ -174,8 +178,8 @@ export class Trainer {
     return this.#evaluator.evaluate(examples);
   }
 
-  /** The predictions for some rows, as the model stands. */
-  predict(examples: Examples, rows: Uint32Array): Float32Array {
+  /** What the model gives for some rows, as it stands. */
+  predict(examples: Examples, rows: Uint32Array): Predicted {
     return this.#evaluator.predict(examples, rows);
   }
 
@@ -418,6 +422,30 @@ function requireTargets(examples: Examples, { target }: StepGraph, { loss }: Tra
       `the rows have ${given.dtype} ${formatShape(given.shape)}`,
   );
 }
+
+/** Every target must be one that the model can give: an index beyond the end would be read from its other side. */
+function requireClasses(examples: Examples, target: Field, task: Task): void {
+  if (task.kind === "regression") return;
+  const size = rowSize(target);
+  const buffer = new (elementTypeInfo(target.dtype).array!)(checkedRows * size);
+  const sparse = target.dtype === "int64";
+  const highest = sparse && task.kind === "multiclass" ? task.classes - 1 : 1;
+  for (let start = 0; start < examples.count; start += checkedRows) {
+    const count = Math.min(checkedRows, examples.count - start);
+    const rows = Uint32Array.from({ length: count }, (_, row) => start + row);
+    examples.gather(targetField, rows, buffer.subarray(0, count * size) as NumericData);
+    for (let i = 0; i < count * size; i++) {
+      const value = Number(buffer[i]);
+      if (value >= 0 && value <= highest) continue;
+      const what = sparse
+        ? `class ${value}; the model knows 0 to ${highest}`
+        : `target ${value}; it must be from 0 to 1`;
+      throw invalidArgument(`row ${start + Math.floor(i / size) + 1} has ${what}`);
+    }
+  }
+}
+
+const checkedRows = 1024;
 
 function valuesOf(loss: number, validation: Evaluation | undefined): Map<string, number> {
   const values = new Map([["loss", loss]]);

@@ -98,7 +98,7 @@ describe("held-out results", () => {
     it(`on ${name}: ${metric} of at least ${mean}, the mean over ${seeds.length} splits`, async () => {
       const results: number[] = [];
       for (const seed of seeds) {
-        const training = new TabularTraining(dataSet(name), { ...options, training: { ...options.training, seed } });
+        const training = TabularTraining.start(dataSet(name), { ...options, training: { ...options.training, seed } });
         await training.trainer.run({ cancellation: neverCancelled, clock: systemClock });
         const evaluation = training.trainer.evaluate(training.validation!);
         // What counts is the file: it is held against the trainer here.

@@ -52,7 +52,7 @@ const yesNo: TabularTrainingOptions = {
 };
 
 async function train(table: MemoryTable, options: TabularTrainingOptions) {
-  const training = new TabularTraining(table, options);
+  const training = TabularTraining.start(table, options);
   await training.trainer.run({ cancellation: neverCancelled, clock: systemClock });
   const evaluation = training.trainer.evaluate(training.validation!);
   return { training, evaluation, file: training.export(evaluation.values, { job: "test" }) };
@@ -212,7 +212,7 @@ describe("training on a table", () => {
 
   const refused = (what: string, change: Partial<TabularTrainingOptions>, message: RegExp) =>
     it(`refuses ${what} before anything is trained`, () => {
-      assert.throws(() => new TabularTraining(passengers(50), { ...classifier, ...change }), message);
+      assert.throws(() => TabularTraining.start(passengers(50), { ...classifier, ...change }), message);
     });
   refused(
     "a last layer that does not fit the classes",

@@ -3,13 +3,13 @@ import { describe, it } from "node:test";
 import { encodeGraphModel, Graph } from "../../../src/onnx/index.js";
 import { StepSession } from "../../../src/runtime/index.js";
 import type { Tensor } from "../../../src/tensor/index.js";
-import { TableRows } from "../../../src/training/build-examples.js";
 import type { ColumnSpec } from "../../../src/training/data/column-spec.js";
 import { emitPreparation } from "../../../src/training/data/emit-preparation.js";
 import type { Preparation } from "../../../src/training/data/preparation.js";
 import { prepareTable, type TableOptions } from "../../../src/training/data/prepare-table.js";
 import { type Cell, MemoryTable } from "../../../src/training/data/table.js";
 import { preparationOperatorSets } from "../../../src/training/data/word-graph.js";
+import { TableRows } from "../../../src/training/raw-rows.js";
 
 /** A table of one feature column and a target that says nothing. */
 function oneColumn(cells: readonly Cell[], spec: Partial<ColumnSpec> = {}, more: Partial<TableOptions> = {}) {
