@@ -150,6 +150,17 @@ export const flags = {
     "auto: calls that wait together run together where a model's rows are proven independent; off: never.",
     ["auto", "off"],
   ),
+  enable_batching: bool(
+    "compatible",
+    false,
+    "Run calls of every model together by TensorFlow Serving's batching parameters, proven independent or not.",
+  ),
+  batching_parameters_file: text("compatible", "", "BatchingParameters in text form, for enable_batching."),
+  enable_per_model_batching_parameters: bool(
+    "compatible",
+    false,
+    "Read batching_params.pbtxt in each version's directory instead; versions without one are not batched.",
+  ),
   session_pool_size: int("own", 0, "Worker threads of a model, a session each; 0: from the CPUs there are.", 0, 256),
   tensorflow_intra_op_parallelism: int("compatible", 0, "Threads of one run; 0: the CPUs shared out.", 0, 1024),
   max_queued_calls: int("own", 1024, "Calls of a model that may wait; more are refused.", 1, 1_000_000),
@@ -202,9 +213,6 @@ export const flags = {
  */
 export const refused: Record<string, { readonly harmless: readonly string[]; readonly reason: string }> = {
   use_alts_credentials: { harmless: ["false"], reason: "Google's ALTS is not served; TLS is, with ssl_config_file" },
-  enable_batching: { harmless: ["false"], reason: "batching is not built into this version" },
-  batching_parameters_file: { harmless: [""], reason: "batching is not built into this version" },
-  enable_per_model_batching_parameters: { harmless: ["false"], reason: "batching is not built into this version" },
   enable_model_warmup: { harmless: ["true", "false"], reason: "" },
   num_request_iterations_for_warmup: { harmless: ["0"], reason: "warm-up files are not read by this version" },
 };
@@ -289,6 +297,11 @@ function resolve(given: ReadonlyMap<string, string>): Pick<CommandLine, "options
   const result = options as Options;
   if (result.port === 0 && result.grpc_socket_path === "") {
     throw invalidArgument("At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.");
+  }
+  if (result.batching_parameters_file !== "" && !result.enable_batching) {
+    throw invalidArgument(
+      "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+    );
   }
   if (result.port !== 0 && result.port === result.rest_api_port) {
     throw invalidArgument(`flags --port and --rest_api_port must differ; both are ${result.port}`);

@@ -22,13 +22,16 @@ import { CancellationSource, neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
 import { descriptorSetBase64 } from "./gen/descriptor-set.js";
-import { type CountedModelRuntime, createModelRuntime } from "./runtime/index.js";
+import { availableCpus, type CountedModelRuntime, createModelRuntime, SharedBatchScheduler } from "./runtime/index.js";
 import {
+  type BatchingParametersFile,
   createModelRepository,
   type FileSystemModelRepository,
   ModelConfigFilePoller,
   type ModelServerConfig,
+  readBatchingParametersFile,
   readModelConfigFile,
+  type ScheduledBatching,
   singleModelConfig,
   startupError,
 } from "./serving/index.js";
@@ -50,7 +53,9 @@ export interface StartContext {
  * is no model source, and, under strict_startup, when a model has failed.
  */
 export async function startServer(options: Options, context: StartContext = {}): Promise<Server> {
-  const server = new Server(options, context);
+  const { enable_batching: enabled, batching_parameters_file: path } = options;
+  const batching = enabled && path !== "" ? await readBatchingParametersFile(path) : undefined;
+  const server = new Server(options, context, batching);
   try {
     await server.start();
     return server;
@@ -83,7 +88,8 @@ export class Server {
   #started = false;
   #closing: Promise<void> | undefined;
 
-  constructor(options: Options, context: StartContext) {
+  /** @param batching what the file behind batching_parameters_file says */
+  constructor(options: Options, context: StartContext, batching?: BatchingParametersFile) {
     this.#options = options;
     this.#context = context;
     this.#clock = context.clock ?? systemClock;
@@ -111,6 +117,7 @@ export class Server {
         loadRetryIntervalMicros: options.load_retry_interval_micros,
         allowVersionLabelsForUnavailableModels: options.allow_version_labels_for_unavailable_models,
         batching: options.batching === "auto" ? { maxQueue: options.max_queued_calls } : undefined,
+        scheduledBatching: options.enable_batching ? this.#scheduledBatching(batching) : undefined,
         sessionOptions: {
           maxQueue: options.max_queued_calls,
           ...(options.session_pool_size > 0 && { poolSize: options.session_pool_size }),
@@ -139,6 +146,15 @@ export class Server {
       control: undefined,
       management: options.management,
     });
+  }
+
+  #scheduledBatching(file: BatchingParametersFile | undefined): ScheduledBatching {
+    const { parameters = {}, numBatchThreads = availableCpus() } = file ?? {};
+    return {
+      scheduler: new SharedBatchScheduler({ numBatchThreads, clock: this.#clock }),
+      parameters: this.#options.enable_per_model_batching_parameters ? undefined : parameters,
+      onBatch: (report) => this.metrics.observeBatch(report),
+    };
   }
 
   /** undefined: that door is shut. */

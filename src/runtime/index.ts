@@ -1,5 +1,12 @@
 export type { BatchingOptions } from "./batching/batching-options.js";
+export {
+  type BatchingParameters,
+  type ValidBatchingParameters,
+  validateBatchingParameters,
+} from "./batching/batching-parameters.js";
 export { BatchingSession } from "./batching/batching-session.js";
+export { type BatchReport, ScheduledBatchingSession } from "./batching/scheduled-batching-session.js";
+export { SharedBatchScheduler } from "./batching/shared-batch-scheduler.js";
 export { availableCpus } from "./cpu-quota.js";
 export {
   type CountedModelRuntime,

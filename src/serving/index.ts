@@ -1,4 +1,9 @@
 export {
+  type BatchingParametersFile,
+  batchingParametersFileName,
+  readBatchingParametersFile,
+} from "./batching-parameters-file.js";
+export {
   type Classifications,
   classify,
   type ExampleOptions,
@@ -30,7 +35,7 @@ export {
   type ModelRepository,
   type ModelRepositoryContext,
 } from "./model-repository.js";
-export type { ModelRepositoryOptions } from "./model-repository-options.js";
+export type { ModelRepositoryOptions, ScheduledBatching } from "./model-repository-options.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";
 export {
   type InferenceTask,

@@ -1,5 +1,20 @@
 import { requireInteger } from "../options.js";
-import type { BatchingOptions, SessionOptions } from "../runtime/index.js";
+import type {
+  BatchingOptions,
+  BatchingParameters,
+  BatchReport,
+  SessionOptions,
+  SharedBatchScheduler,
+} from "../runtime/index.js";
+
+/** Batching by an operator's word, for every model. */
+export interface ScheduledBatching {
+  /** Of all models. */
+  readonly scheduler: SharedBatchScheduler;
+  /** For models without parameters of their own; undefined: each version has its own file, or is not batched. */
+  readonly parameters: BatchingParameters | undefined;
+  readonly onBatch?: (report: BatchReport) => void;
+}
 
 export interface ModelRepositoryOptions {
   /** From one look into base paths to the next. Default 1; 0: one look at each model; negative: none. */
@@ -18,6 +33,8 @@ export interface ModelRepositoryOptions {
   readonly sessionOptions: SessionOptions;
   /** Run together what waits together, for models where that is proven safe. Default undefined: never. */
   readonly batching: Partial<BatchingOptions> | undefined;
+  /** Takes the place of `batching`. Default undefined. */
+  readonly scheduledBatching: ScheduledBatching | undefined;
 }
 
 /** Fills in the defaults. Throws INVALID_ARGUMENT naming the option that is out of range. */
@@ -31,6 +48,7 @@ export function validateModelRepositoryOptions(given: Partial<ModelRepositoryOpt
     allowVersionLabelsForUnavailableModels: false,
     sessionOptions: {},
     batching: undefined,
+    scheduledBatching: undefined,
     ...given,
   };
   requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });

@@ -43,9 +43,8 @@ const secondLimits = [-5, -4, -3, -2, -1, 0, 1].flatMap((power) =>
   (power === -5 ? [5] : [1, 2, 5]).map((digit) => Number(`${digit}e${power}`)),
 );
 const batchLimits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
-/** 10 µs times powers of 1.8, multiplied up one by one as TensorFlow does. */
-const tensorflowLimits = Array.from({ length: 33 }, () => 0);
-for (let i = 0, limit = 10; i < tensorflowLimits.length; i += 1, limit *= 1.8) tensorflowLimits[i] = limit;
+/** 10 µs times powers of 1.8. */
+const tensorflowLimits = geometric(10, 1.8, 33);
 
 const versionStates = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"];
 
@@ -123,6 +122,17 @@ export class Metrics {
     "entrypoint",
   ]);
   readonly #tensorflowRuntimeLatency = micros(":tensorflow:serving:runtime_latency", ["model_name", "API", "runtime"]);
+  readonly #batchQueuingLatency = new HistogramFamily({
+    name: ":tensorflow:serving:batching_session:queuing_latency",
+    labels: ["thread_pool_name"],
+    limits: geometric(100, 1.2, 52),
+    inclusive: false,
+    formatLimit: formatSixDigits,
+  });
+  readonly #batchRuns = new CounterFamily({ name: ":tensorflow:serving:batching_session:wrapped_run_count" });
+  readonly #batchPadding = batchSizes(":tensorflow:serving:batching_session:padding_size", ["execution_batch_size"]);
+  readonly #batchInputSize = batchSizes(":tensorflow:serving:batching_session:input_batch_size");
+  readonly #batchProcessedSize = batchSizes(":tensorflow:serving:batching_session:processed_batch_size");
   readonly #tensorflowLoadAttempts = new CounterFamily({
     name: ":tensorflow:cc:saved_model:load_attempt_count",
     labels: ["model_path", "status"],
@@ -173,6 +183,11 @@ export class Metrics {
       this.#tensorflowRequestCount,
       this.#tensorflowRequestLatency,
       this.#tensorflowRuntimeLatency,
+      this.#batchQueuingLatency,
+      this.#batchRuns,
+      this.#batchPadding,
+      this.#batchInputSize,
+      this.#batchProcessedSize,
       this.#tensorflowLoadAttempts,
       this.#tensorflowLoadLatency,
       this.#tritonLoadSeconds,
@@ -218,6 +233,25 @@ export class Metrics {
     const { api, model = "", version } = record;
     if (api === undefined || version === undefined || !this.#known.get(model)?.has(version.toString())) return;
     this.inferenceStatistics.observe(record, version, code, durationMs, this.#clock.wallTime());
+  }
+
+  /** After each batch that enable_batching formed; `sizes` are the rows of its calls, `processed` has the padding too. */
+  observeBatch(batch: {
+    readonly queuedMs: readonly number[];
+    readonly sizes: readonly number[];
+    readonly inputs: number;
+    readonly processed: number;
+  }): void {
+    const { queuedMs, sizes, inputs, processed } = batch;
+    let rows = 0;
+    for (const size of sizes) {
+      rows += size;
+      for (let input = 0; input < inputs; input++) this.#batchInputSize.with().observe(size);
+    }
+    for (const waitedMs of queuedMs) this.#batchQueuingLatency.with("").observe(waitedMs * 1000);
+    this.#batchPadding.with(String(processed)).observe(processed - rows);
+    this.#batchProcessedSize.with().observe(processed);
+    this.#batchRuns.with().value += 1;
   }
 
   countCancelledBeforeRun(model: string): void {
@@ -383,6 +417,17 @@ function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 
 function seconds(name: string, help: string, labels: readonly string[]): HistogramFamily {
   return new HistogramFamily({ name, help, labels, limits: secondLimits, inclusive: true });
+}
+
+/** Powers multiplied up one by one, as TensorFlow does. */
+function geometric(first: number, factor: number, count: number): readonly number[] {
+  const limits: number[] = [];
+  for (let limit = first; limits.length < count; limit *= factor) limits.push(limit);
+  return limits;
+}
+
+function batchSizes(name: string, labels: readonly string[] = []): HistogramFamily {
+  return new HistogramFamily({ name, labels, limits: geometric(1, 2, 14), inclusive: false });
 }
 
 function micros(name: string, labels: readonly string[]): HistogramFamily {

@@ -8,12 +8,16 @@ export interface RowwiseOptions {
   readonly refuse?: (element: number) => StatusError | undefined;
   /** Outputs lose all but their first row. */
   readonly collapse?: boolean;
+  /** Told of each run when it is handed over. */
+  readonly onRun?: () => void;
 }
 
 /** Doubles each element of its input `x`, one run a turn of the crank. */
 export class RowwiseSession implements Session {
   /** Rows (elements, for a scalar) of each run, in order. */
   readonly batches: number[] = [];
+  /** The elements of each run, in order. */
+  readonly feeds: (readonly number[])[] = [];
   readonly placement: PlacementInfo;
   readonly #options: RowwiseOptions;
   readonly #runs: (() => void)[] = [];
@@ -32,9 +36,11 @@ export class RowwiseSession implements Session {
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): Promise<RunResult> {
     const x = feeds.get("x")!;
     const data = [...(x.data as Float32Array)];
+    this.#options.onRun?.();
     return new Promise((resolve, reject) => {
       this.#runs.push(() => {
         this.batches.push(x.shape[0] ?? 1);
+        this.feeds.push(data);
         const error = data.map((element) => this.#options.refuse?.(element)).find((found) => found !== undefined);
         if (error !== undefined) return reject(error);
         const kept = this.#options.collapse === true ? data.slice(0, 1) : data;

@@ -7,13 +7,18 @@ import {
   type BatchingOptions,
   BatchingSession,
   type ModelRuntime,
+  ScheduledBatchingSession,
   type Session,
   type SessionOptions,
+  type ValidBatchingParameters,
+  validateBatchingParameters,
 } from "../../runtime/index.js";
 import { invalidArgument, notFound } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
+import { batchingParametersFileName, readModelBatchingParameters } from "../batching-parameters-file.js";
 import { bindSignature } from "../bound-signature.js";
 import { fileError } from "../file-error.js";
+import type { ScheduledBatching } from "../model-repository-options.js";
 import type { ServableId } from "../servable.js";
 import { readSessionOptions, sessionOptionsFileName } from "../session-options.js";
 import { defaultSignatures, readSignatureDefs, signatureDefsFileName, signaturesFromDefs } from "../signature-defs.js";
@@ -29,6 +34,8 @@ export interface OnnxLoaderOptions {
   readonly sessionOptions: SessionOptions;
   /** Run together what waits together, for models where that is proven safe; undefined: never. */
   readonly batching: Partial<BatchingOptions> | undefined;
+  /** Takes the place of `batching`. */
+  readonly scheduledBatching?: ScheduledBatching | undefined;
   readonly logger: Logger;
 }
 
@@ -60,6 +67,7 @@ export class OnnxLoader implements Loader {
     const options = await readSessionOptions(dirname(this.#path), this.#path, sessionOptions);
     const defsPath = join(this.#path, signatureDefsFileName);
     const defs = await readSignatureDefs(defsPath);
+    const parameters = await this.#batchingParameters();
     const { description, session } = await runtime.load(
       `${this.#id.name}/${this.#id.version}`,
       modelPath,
@@ -70,23 +78,50 @@ export class OnnxLoader implements Loader {
       const signatures =
         defs === undefined ? defaultSignatures(description) : signaturesFromDefs(defs, description, defsPath);
       for (const signature of signatures.values()) bindSignature(signature);
-      const batched = this.#batch(session, description, options);
+      const batched = this.#batch(session, description, options, parameters);
       const servable = { id: this.#id, signatures, session: batched, description };
-      return { servable, batching: this.#batchingVerdict(description) };
+      return { servable, batching: this.#batchingVerdict(description, parameters) };
     } catch (error) {
       await session.release();
       throw error;
     }
   }
 
-  #batch(session: Session, { batching: verdict }: ModelDescription, { maxQueue }: SessionOptions): Session {
-    const { batching, clock, logger } = this.#options;
+  /** undefined: not batched by an operator's word. */
+  async #batchingParameters(): Promise<ValidBatchingParameters | undefined> {
+    const { scheduledBatching } = this.#options;
+    if (scheduledBatching === undefined) return undefined;
+    const path = join(this.#path, batchingParametersFileName);
+    const given = scheduledBatching.parameters ?? (await readModelBatchingParameters(path));
+    return given && validateBatchingParameters(given);
+  }
+
+  #batch(
+    session: Session,
+    { batching: verdict }: ModelDescription,
+    { maxQueue }: SessionOptions,
+    parameters: ValidBatchingParameters | undefined,
+  ): Session {
+    const { batching, scheduledBatching, clock, logger } = this.#options;
+    if (scheduledBatching !== undefined) {
+      const { scheduler, onBatch } = scheduledBatching;
+      const deps = { scheduler, clock, ...(onBatch && { onBatch }) };
+      return parameters === undefined ? session : new ScheduledBatchingSession(session, parameters, deps);
+    }
     if (batching === undefined || !verdict.provenSafe) return session;
     const options = { ...batching, ...(maxQueue !== undefined && { maxQueue }) };
     return new BatchingSession(this.#id.name, session, options, { clock, logger });
   }
 
-  #batchingVerdict({ batching: { provenSafe, reason } }: ModelDescription): LoadedServable["batching"] {
+  #batchingVerdict(
+    { batching: { provenSafe, reason } }: ModelDescription,
+    parameters: ValidBatchingParameters | undefined,
+  ): LoadedServable["batching"] {
+    if (this.#options.scheduledBatching !== undefined) {
+      return parameters === undefined
+        ? { enabled: false, reason: `there is no ${batchingParametersFileName} in the version's directory` }
+        : { enabled: true, reason: "enable_batching says so" };
+    }
     if (this.#options.batching === undefined) return { enabled: false, reason: "batching is turned off" };
     return { enabled: provenSafe, reason };
   }
