@@ -10,9 +10,15 @@ import {
 } from "../gen/onnx/onnx.js";
 import { encodeHead, joinBytes, WireCursor } from "./wire.js";
 
-export interface ModelPatch {
-  /** By index in the main graph's nodes: what stands there instead. An empty list removes the node. */
+/** What changes in a list of nodes: those of a graph, or of a function. */
+export interface NodesPatch {
+  /** By a node's index: what stands there instead. An empty list removes the node. */
   readonly nodes?: ReadonlyMap<number, readonly NodeProto[]>;
+  /** By the index of a node that stays: what changes in the graphs it holds, in the order of subgraphsOfNode(). */
+  readonly subgraphs?: ReadonlyMap<number, readonly (NodesPatch | undefined)[]>;
+}
+
+export interface ModelPatch extends NodesPatch {
   /** By index in the main graph's outputs. */
   readonly outputs?: ReadonlyMap<number, ValueInfoProto>;
   /** Put behind the main graph's own. */
@@ -25,10 +31,17 @@ export interface ModelPatch {
   readonly metadata?: ReadonlyMap<string, string>;
   /** All operator sets, when they change. */
   readonly operatorSets?: readonly OperatorSetIdProto[];
+  /** By index in the model's functions. */
+  readonly functions?: ReadonlyMap<number, NodesPatch>;
 }
 
 const graphField = 7;
 const operatorSetField = 8;
+const functionField = 25;
+const nodeOfFunctionField = 7;
+const attributeField = 5;
+const graphOfAttributeField = 6;
+const graphsOfAttributeField = 11;
 const nodeField = 1;
 const initializerField = 5;
 const outputField = 12;
@@ -44,8 +57,11 @@ const keyField = 1;
 export function patchModel(file: Uint8Array, patch: ModelPatch): Uint8Array {
   const pieces = new Pieces(file);
   const field = new WireCursor(file);
+  let functionIndex = 0;
   while (field.next()) {
+    const body = isMessage(field, functionField) ? patch.functions?.get(functionIndex++) : undefined;
     if (field.number === graphField) pieces.addMessage(graphField, patchGraph(file, field, patch));
+    else if (body !== undefined) pieces.addMessage(functionField, patchNodes(file, field, body, nodeOfFunctionField));
     else if (field.number === operatorSetField && patch.operatorSets !== undefined) continue;
     else if (field.number === metadataField && patch.metadata?.has(textWithin(file, field, keyField))) continue;
     else pieces.keep(field);
@@ -66,13 +82,9 @@ export function encodeModelProto(model: ModelProto): Uint8Array {
   return patchModel(ModelProto.encode(withoutWeights).finish(), { initializers: graph.initializer });
 }
 
-function patchGraph(file: Uint8Array, { valueStart, valueEnd }: WireCursor, patch: ModelPatch): Pieces {
-  const pieces = new Pieces(file);
-  const field = new WireCursor(file, valueStart, valueEnd);
-  let nodeIndex = 0;
+function patchGraph(file: Uint8Array, graph: WireCursor, patch: ModelPatch): Pieces {
   let outputIndex = 0;
-  while (field.next()) {
-    const nodes = field.number === nodeField ? patch.nodes?.get(nodeIndex++) : undefined;
+  const pieces = patchNodes(file, graph, patch, nodeField, (field, made) => {
     const output = field.number === outputField ? patch.outputs?.get(outputIndex++) : undefined;
     const initializer =
       field.number === initializerField && patch.replacedInitializers !== undefined
@@ -80,20 +92,102 @@ function patchGraph(file: Uint8Array, { valueStart, valueEnd }: WireCursor, patc
         : undefined;
     const dropped =
       field.number === valueInfoField && patch.droppedValueInfos?.has(textWithin(file, field, valueNameField));
-    if (dropped) continue;
+    if (dropped) return;
+    if (output !== undefined) made.addBytes(outputField, ValueInfoProto.encode(output).finish());
+    else if (initializer !== undefined) made.addMessage(initializerField, tensorPieces(initializer));
+    else made.keep(field);
+  });
+  for (const tensor of patch.initializers ?? []) pieces.addMessage(initializerField, tensorPieces(tensor));
+  return pieces;
+}
+
+/**
+ * A message with nodes: a graph, or a function.
+ * @param addOther adds what becomes of a field that is no node
+ */
+function patchNodes(
+  file: Uint8Array,
+  { valueStart, valueEnd }: WireCursor,
+  patch: NodesPatch,
+  numberOfNodes: number,
+  addOther: (field: WireCursor, made: Pieces) => void = (field, made) => made.keep(field),
+): Pieces {
+  const pieces = new Pieces(file);
+  const field = new WireCursor(file, valueStart, valueEnd);
+  for (let index = 0; field.next(); ) {
+    if (!isMessage(field, numberOfNodes)) {
+      addOther(field, pieces);
+      continue;
+    }
+    const nodes = patch.nodes?.get(index);
+    const subgraphs = patch.subgraphs?.get(index);
+    index += 1;
     if (nodes !== undefined) {
-      for (const node of nodes) pieces.addBytes(nodeField, NodeProto.encode(node).finish());
-    } else if (output !== undefined) {
-      pieces.addBytes(outputField, ValueInfoProto.encode(output).finish());
-    } else if (initializer !== undefined) {
-      pieces.addMessage(initializerField, tensorPieces(initializer));
+      for (const node of nodes) pieces.addBytes(numberOfNodes, NodeProto.encode(node).finish());
+    } else if (subgraphs !== undefined) {
+      pieces.addMessage(numberOfNodes, patchSubgraphs(file, field, subgraphs));
     } else {
       pieces.keep(field);
     }
   }
-  for (const tensor of patch.initializers ?? []) pieces.addMessage(initializerField, tensorPieces(tensor));
   return pieces;
 }
+
+/** A node, with its attributes' graphs changed. */
+function patchSubgraphs(
+  file: Uint8Array,
+  { valueStart, valueEnd }: WireCursor,
+  patches: readonly (NodesPatch | undefined)[],
+): Pieces {
+  const pieces = new Pieces(file);
+  const field = new WireCursor(file, valueStart, valueEnd);
+  let index = 0;
+  while (field.next()) {
+    if (!isMessage(field, attributeField)) {
+      pieces.keep(field);
+      continue;
+    }
+    const { single, listed } = countGraphs(file, field);
+    const own = patches.slice(index, index + single + listed);
+    index += own.length;
+    if (own.some((patch) => patch !== undefined))
+      pieces.addMessage(attributeField, patchAttribute(file, field, own, single));
+    else pieces.keep(field);
+  }
+  return pieces;
+}
+
+function countGraphs(file: Uint8Array, { valueStart, valueEnd }: WireCursor): { single: number; listed: number } {
+  const field = new WireCursor(file, valueStart, valueEnd);
+  const count = { single: 0, listed: 0 };
+  while (field.next()) {
+    if (isMessage(field, graphOfAttributeField)) count.single += 1;
+    if (isMessage(field, graphsOfAttributeField)) count.listed += 1;
+  }
+  return count;
+}
+
+/** @param patches of the single graph, where there is one, and of those in the list */
+function patchAttribute(
+  file: Uint8Array,
+  { valueStart, valueEnd }: WireCursor,
+  patches: readonly (NodesPatch | undefined)[],
+  firstListed: number,
+): Pieces {
+  const pieces = new Pieces(file);
+  const field = new WireCursor(file, valueStart, valueEnd);
+  let listed = firstListed;
+  while (field.next()) {
+    let patch: NodesPatch | undefined;
+    if (isMessage(field, graphOfAttributeField)) patch = patches[0];
+    else if (isMessage(field, graphsOfAttributeField)) patch = patches[listed++];
+    if (patch === undefined) pieces.keep(field);
+    else pieces.addMessage(field.number, patchNodes(file, field, patch, nodeField));
+  }
+  return pieces;
+}
+
+const isMessage = (field: WireCursor, number: number) => field.number === number && field.wireType === 2;
 
 /** A field of text within a message. */
 function textWithin(file: Uint8Array, { valueStart, valueEnd }: WireCursor, number: number): string {

@@ -1,6 +1,7 @@
 import { type GraphProto, type ModelProto, OperatorSetIdProto } from "../../gen/onnx/onnx.js";
 import type { ClassLabels } from "../model-description.js";
 import type { ModelPatch } from "../patch-model.js";
+import { guardDivisions } from "./guard-divisions.js";
 import { adaptOperators } from "./opset-adapters.js";
 import { rewriteZipMaps } from "./zip-map.js";
 
@@ -16,25 +17,33 @@ export interface RewrittenModel {
   readonly classLabels: ReadonlyMap<string, ClassLabels>;
 }
 
-/** Changes what the runtime here cannot serve into what it can, where that can be done exactly. */
+/** Changes what the runtime here cannot serve, or would die of, into what it can, where that can be done exactly. */
 export function rewriteModel(model: ModelProto, graph: GraphProto): RewrittenModel {
   const zipMaps = rewriteZipMaps(graph);
   const adapted = adaptOperators(graph, model.opsetImport);
   const { outputs, classLabels } = zipMaps;
   const operatorSets = adapted?.operatorSets ?? model.opsetImport;
-  if (zipMaps.nodes.size === 0 && adapted === undefined) {
+  // One takes nodes of ai.onnx.ml, the other of ONNX's own operators: no node has two replacements.
+  const replaced = new Map([...zipMaps.nodes, ...(adapted?.nodes ?? [])]);
+  const guarded = guardDivisions(model, graph, replaced, operatorSets);
+  if (replaced.size === 0 && guarded === undefined) {
     return { graph, operatorSets, patch: undefined, sentences: [], classLabels };
   }
-  // One takes nodes of ai.onnx.ml, the other of ONNX's own operators: no node has two replacements.
-  const nodes = new Map([...zipMaps.nodes, ...(adapted?.nodes ?? [])]);
-  const patch = { nodes, outputs, operatorSets: withOnnxOperators(operatorSets) };
+  const { nodes = replaced, subgraphs } = guarded?.graph ?? {};
+  const patch: ModelPatch = {
+    nodes,
+    outputs,
+    operatorSets: withOnnxOperators(operatorSets),
+    ...(subgraphs !== undefined && { subgraphs }),
+    ...(guarded !== undefined && { functions: guarded.functions }),
+  };
   const rewritten: GraphProto = {
     ...graph,
     node: graph.node.flatMap((node, index) => nodes.get(index) ?? [node]),
     output: graph.output.map((output, index) => outputs.get(index) ?? output),
   };
-  const sentences = [...zipMaps.sentences, ...(adapted?.sentences ?? [])];
-  return { graph: rewritten, operatorSets: patch.operatorSets, patch, sentences, classLabels };
+  const sentences = [...zipMaps.sentences, ...(adapted?.sentences ?? []), ...(guarded?.sentences ?? [])];
+  return { graph: rewritten, operatorSets: patch.operatorSets ?? operatorSets, patch, sentences, classLabels };
 }
 
 /** New nodes are of ONNX's own operators, which a model need not import when all of its nodes are of another domain. */
