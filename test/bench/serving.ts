@@ -59,7 +59,7 @@ const config = models.writeConfig({ half_plus_two: "", digits: "", mlp: "" });
 const cases = [
   { model: "half_plus_two", input: "x", output: "y", row: [1] },
   { model: "digits", input: "image", output: "probabilities", row: [1, 1, 8, 8] },
-  { model: "mlp", input: "x", output: "y", row: [1, 784] },
+  { model: "mlp", input: "features", output: "probabilities", row: [1, 784] },
 ];
 const children: ChildProcess[] = [];
 try {
