@@ -271,11 +271,11 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
 /** Says where the client commands find a server; no concern of the server's. */
 const clientTarget = "ONNXD_TARGET";
 
-/** Kubernetes sets such variables in every pod of a namespace that has a service named onnxd; they are not ours. */
+/** Kubernetes sets such variables in every pod of a namespace that has a service named onnxd, or onnxd-grpc; they are not ours. */
 function isServiceLink(variable: string, value: string): boolean {
   return (
-    /^ONNXD_(SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_.*)$/.test(variable) ||
-    (variable === "ONNXD_PORT" && value.includes("://"))
+    /^ONNXD(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT(_.*)?)|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)$/.test(variable) ||
+    (/^ONNXD(_[A-Z0-9_]+)?_PORT$/.test(variable) && value.includes("://"))
   );
 }
 

@@ -63,6 +63,19 @@ describe("the command line", () => {
     assert.equal(parseCommandLine([], env).options.port, 8500);
   });
 
+  it("is not disturbed by the variables Kubernetes sets for services whose names begin with onnxd-", () => {
+    const env = {
+      ONNXD_REST_API_SERVICE_HOST: "10.0.0.1",
+      ONNXD_REST_API_SERVICE_PORT: "8501",
+      ONNXD_REST_API_PORT: "tcp://10.0.0.1:9",
+      ONNXD_REST_API_PORT_8501_TCP: "tcp://10.0.0.1:9",
+      ONNXD_GRPC_PORT: "tcp://10.0.0.1:9",
+      ONNXD_GRPC_PORT_8500_TCP_PROTO: "tcp",
+    };
+    assert.equal(parseCommandLine([], env).options.rest_api_port, 8501);
+    assert.match(refusal([], { ONNXD_REST_API_PORT: "high" }), /--rest_api_port takes a whole number/);
+  });
+
   it("is not disturbed by the variable that tells client commands where the server is", () => {
     assert.equal(parseCommandLine([], { ONNXD_TARGET: "models:8500" }).options.port, 8500);
   });
