@@ -129,6 +129,12 @@ export const flags = {
   ),
   enable_signature_method_name_check: bool("compatible", false, "Refuse signatures of another method name."),
   enable_serialization_as_tensor_content: bool("compatible", false, "Answer Predict in tensor_content."),
+  enable_model_warmup: bool(
+    "compatible",
+    true,
+    "Run the requests in a version's assets.extra/tf_serving_warmup_requests before it answers.",
+  ),
+  num_request_iterations_for_warmup: int("compatible", 0, "How often each of them is run; 0 or less: once."),
   strict_startup: bool(
     "own",
     false,
@@ -213,8 +219,6 @@ export const flags = {
  */
 export const refused: Record<string, { readonly harmless: readonly string[]; readonly reason: string }> = {
   use_alts_credentials: { harmless: ["false"], reason: "Google's ALTS is not served; TLS is, with ssl_config_file" },
-  enable_model_warmup: { harmless: ["true", "false"], reason: "" },
-  num_request_iterations_for_warmup: { harmless: ["0"], reason: "warm-up files are not read by this version" },
 };
 
 type Name = keyof typeof flags;

@@ -17,6 +17,7 @@ import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { SslConfigFile } from "./api/tls/ssl-config-file.js";
+import { readWarmupRecord } from "./api/warmup-reader.js";
 import { welcome } from "./api/welcome.js";
 import { CancellationSource, neverCancelled } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
@@ -116,6 +117,7 @@ export class Server {
         maxNumLoadRetries: options.max_num_load_retries,
         loadRetryIntervalMicros: options.load_retry_interval_micros,
         allowVersionLabelsForUnavailableModels: options.allow_version_labels_for_unavailable_models,
+        warmupIterations: options.enable_model_warmup ? Math.max(1, options.num_request_iterations_for_warmup) : 0,
         batching: options.batching === "auto" ? { maxQueue: options.max_queued_calls } : undefined,
         scheduledBatching: options.enable_batching ? this.#scheduledBatching(batching) : undefined,
         sessionOptions: {
@@ -130,6 +132,9 @@ export class Server {
         runtime: this.runtime,
         logger: this.logger,
         clock: this.#clock,
+        readWarmupRecord,
+        onWarmup: (warmup) => this.metrics.observeWarmup(warmup),
+        onLoggedRequest: (model, code) => this.metrics.countLoggedRequest(model, code),
         onLoadAttempt: ({ id, path, seconds, error }) =>
           this.metrics.observeLoad({
             model: id.name,
@@ -300,6 +305,8 @@ export class Server {
         enableSerializationAsTensorContent: options.enable_serialization_as_tensor_content,
         enableSignatureMethodNameCheck: options.enable_signature_method_name_check,
         maxFillBytes: options.max_receive_message_bytes,
+        requestSampler: this.repository.requestLogs,
+        clock: this.#clock,
       }),
       ...modelService(this.repository, {
         management: options.management,

@@ -12,10 +12,9 @@ import {
   regressKey,
   scoresAlias,
 } from "./example-signatures.js";
-import type { ModelRepository } from "./model-repository.js";
 import { findSignature, missingModelSpec } from "./predict.js";
 import { type ExamplesRun, figuresOf, type RunFigures, runExamples } from "./run-examples.js";
-import type { ModelSpec, Servable, ServableId } from "./servable.js";
+import type { ModelSpec, Servable, ServableId, ServableLender } from "./servable.js";
 
 export interface ExampleRequest {
   /** undefined: the request had none, which is refused. */
@@ -83,7 +82,7 @@ export const regressMethod: ExampleMethod<Float32Array> = {
  * those of Session.run.
  */
 export function classify(
-  repository: ModelRepository,
+  repository: ServableLender,
   request: ExampleRequest,
   cancellation: Cancellation,
   options: ExampleOptions = {},
@@ -93,7 +92,7 @@ export function classify(
 
 /** Answers Regress on every door, as classify does Classify: a number for every example. */
 export function regress(
-  repository: ModelRepository,
+  repository: ServableLender,
   request: ExampleRequest,
   cancellation: Cancellation,
   options: ExampleOptions = {},
@@ -103,7 +102,7 @@ export function regress(
 
 async function runMethod<T>(
   method: ExampleMethod<T>,
-  repository: ModelRepository,
+  repository: ServableLender,
   { modelSpec, input, onResolved }: ExampleRequest,
   cancellation: Cancellation,
   options: ExampleOptions,

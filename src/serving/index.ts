@@ -57,8 +57,16 @@ export {
   type SignatureCall,
   type TensorSource,
 } from "./predict.js";
+export type { RequestLog, RequestLogRecord, RequestSampler } from "./request-log.js";
 export type { RunFigures } from "./run-examples.js";
-export { formatServableId, type ModelSpec, type Servable, type ServableHandle, type ServableId } from "./servable.js";
+export {
+  formatServableId,
+  type ModelSpec,
+  type Servable,
+  type ServableHandle,
+  type ServableId,
+  type ServableLender,
+} from "./servable.js";
 export { sessionOptionsFileName } from "./session-options.js";
 export { signatureDefsFileName } from "./signature-defs.js";
 /** Protobuf's text format, for other configuration files: a schema is a value, and the type read follows from it. */
@@ -71,3 +79,4 @@ export {
   publishVersion,
   type VersionEntry,
 } from "./version-directory.js";
+export { type WarmupRecord, warmupFileName } from "./warmup.js";

@@ -1,7 +1,7 @@
 // What models there are to be: the configuration as plain values, its validation, and what sets two of them apart.
 import { isAbsolute } from "node:path";
 import { fileURLToPath } from "node:url";
-import { failedPrecondition, invalidArgument } from "../status.js";
+import { failedPrecondition, invalidArgument, notFound } from "../status.js";
 import { latestVersion, samePolicy, type VersionPolicy } from "./lifecycle/version-policy.js";
 
 /** One model, as tensorflow.serving.ModelConfig has it. */
@@ -83,7 +83,8 @@ const platformNames = new Set(["onnx", "tensorflow"]);
 
 /**
  * Checks a whole list, in TensorFlow Serving's order: the first fault decides. Nothing is changed.
- * @throws INVALID_ARGUMENT; FAILED_PRECONDITION for a label whose version cannot answer now
+ * @throws INVALID_ARGUMENT; FAILED_PRECONDITION for a label whose version cannot answer now; NOT_FOUND for a log collector
+ * that there is not
  */
 export function validateModelConfigs(
   models: readonly ModelConfig[],
@@ -98,6 +99,7 @@ export function validateModelConfigs(
   for (const model of models) requireSamePlatform(model, context);
   for (const model of models) requireLabelsAvailable(model, context);
   const platforms = models.map(requirePlatform);
+  for (const model of models) requireLogCollector(model);
   return new Map(
     models.map((model, i) => {
       const { name, versionPolicy = latestVersion, versionLabels, loggingConfig } = model;
@@ -154,6 +156,21 @@ function requirePlatform(model: ModelConfig): string {
     throw invalidArgument(`Model ${model.name} requests unsupported platform ${requested}`);
   }
   return requested;
+}
+
+const logCollectorTypes = ["", "file", "tfrecord"];
+
+function requireLogCollector({ name, loggingConfig }: ModelConfig): void {
+  if (loggingConfig === undefined) return;
+  const { logCollectorConfig, samplingConfig } = loggingConfig;
+  const { type, filenamePrefix } = logCollectorConfig ?? { type: "", filenamePrefix: "" };
+  if (!logCollectorTypes.includes(type)) throw notFound(`Cannot find LogCollector::Factory for type: ${type}`);
+  if (filenamePrefix === "" && (samplingConfig?.samplingRate ?? 0) <= 0) return;
+  if (!isAbsolute(filenamePrefix)) {
+    throw invalidArgument(
+      `model ${name}: log_collector_config.filename_prefix must be an absolute path; got "${filenamePrefix}"`,
+    );
+  }
 }
 
 function requestedPlatform({ name, modelType, modelPlatform }: ModelConfig): string {

@@ -31,6 +31,8 @@ export interface ModelRepositoryOptions {
   readonly allowVersionLabelsForUnavailableModels: boolean;
   /** For models whose files do not say otherwise. */
   readonly sessionOptions: SessionOptions;
+  /** How often each record of a version's warm-up file is run before the version is available. Default 1; 0: not at all. */
+  readonly warmupIterations: number;
   /** Run together what waits together, for models where that is proven safe. Default undefined: never. */
   readonly batching: Partial<BatchingOptions> | undefined;
   /** Takes the place of `batching`. Default undefined. */
@@ -49,6 +51,7 @@ export function validateModelRepositoryOptions(given: Partial<ModelRepositoryOpt
     sessionOptions: {},
     batching: undefined,
     scheduledBatching: undefined,
+    warmupIterations: 1,
     ...given,
   };
   requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });
@@ -56,5 +59,6 @@ export function validateModelRepositoryOptions(given: Partial<ModelRepositoryOpt
   requireInteger("numLoadThreads", options.numLoadThreads, { min: 0, max: 1024 });
   requireInteger("maxNumLoadRetries", options.maxNumLoadRetries, { min: 0 });
   requireInteger("loadRetryIntervalMicros", options.loadRetryIntervalMicros, { max: 2_000_000_000_000 });
+  requireInteger("warmupIterations", options.warmupIterations, { min: 0, max: 1_000_000 });
   return Object.freeze(options);
 }

@@ -16,13 +16,15 @@ import { availabilityPreserving } from "./lifecycle/aspired-version-policy.js";
 import { AspiredVersionsManager } from "./lifecycle/aspired-versions-manager.js";
 import { FileSystemSource } from "./lifecycle/file-system-source.js";
 import type { LoadAttempt } from "./lifecycle/loader-harness.js";
-import { OnnxLoader } from "./lifecycle/onnx-loader.js";
+import { OnnxLoader, type WarmupOutcome } from "./lifecycle/onnx-loader.js";
 import { ServableStateMonitor } from "./lifecycle/servable-state-monitor.js";
 import { type ConfiguredModel, compareConfigs, type ModelServerConfig, validateModelConfigs } from "./model-config.js";
 import { type ModelRepositoryOptions, validateModelRepositoryOptions } from "./model-repository-options.js";
 import type { ModelStatus, VersionStatus } from "./model-status.js";
+import { RequestLogs } from "./request-log.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
 import { didNotBecomeAvailable, type UnavailableModel } from "./unavailable-model.js";
+import type { WarmupOptions } from "./warmup.js";
 
 /** All models of this server: the facade that every door speaks to (TensorFlow Serving's ServerCore). */
 export interface ModelRepository {
@@ -74,6 +76,11 @@ export interface ModelRepositoryContext {
   readonly clock?: Clock;
   /** Told of every attempt to load: for metrics. */
   readonly onLoadAttempt?: (attempt: LoadAttempt) => void;
+  /** Reads records of warm-up files. Default: such files are not looked for. */
+  readonly readWarmupRecord?: WarmupOptions["readRecord"];
+  readonly onWarmup?: (warmup: WarmupOutcome) => void;
+  /** Told what became of every call that was to be logged: for metrics. */
+  readonly onLoggedRequest?: (model: string, code: Code) => void;
 }
 
 export function createModelRepository(
@@ -85,6 +92,8 @@ export function createModelRepository(
 
 /** Serves what lies in the base paths of a configuration, and follows both. */
 export class FileSystemModelRepository implements ConfigurableModelRepository {
+  /** Where a sample of the models' calls is written to, as their configuration has it. */
+  readonly requestLogs: RequestLogs;
   readonly #options: ModelRepositoryOptions;
   readonly #logger: Logger;
   readonly #monitor: ServableStateMonitor;
@@ -103,10 +112,14 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
   #started = false;
   #closed = false;
 
-  constructor(options: ModelRepositoryOptions, { runtime, logger, clock, onLoadAttempt }: ModelRepositoryContext) {
+  constructor(options: ModelRepositoryOptions, context: ModelRepositoryContext) {
+    const { runtime, logger, clock, onLoadAttempt, readWarmupRecord, onWarmup, onLoggedRequest } = context;
     this.#options = options;
     this.#logger = logger ?? silentLogger;
     const shared = { logger: this.#logger, clock: clock ?? systemClock };
+    this.requestLogs = new RequestLogs({ ...shared, ...(onLoggedRequest && { onRecord: onLoggedRequest }) });
+    const { warmupIterations: iterations } = options;
+    const warmup = readWarmupRecord && iterations > 0 ? { readRecord: readWarmupRecord, iterations } : undefined;
     this.#monitor = new ServableStateMonitor(this.#logger);
     this.#monitor.onStateChange(() => this.#wake());
     this.#manager = new AspiredVersionsManager({
@@ -115,7 +128,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       maxConcurrentLoads: options.numLoadThreads === 0 ? Math.max(2, availableCpus()) : options.numLoadThreads,
       maxNumLoadRetries: options.maxNumLoadRetries,
       loadRetryIntervalMicros: options.loadRetryIntervalMicros,
-      makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime }),
+      makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime, warmup, onWarmup }),
       monitor: this.#monitor,
       onLoadAttempt: onLoadAttempt ?? (() => {}),
     });
@@ -174,7 +187,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     this.#closed = true;
     this.#source.close();
     this.#wake();
-    await orCancelled(this.#manager.close(), cancellation);
+    await orCancelled(Promise.all([this.#manager.close(), this.requestLogs.close()]), cancellation);
   }
 
   getServableHandle({ name, version, versionLabel }: ModelSpec): ServableHandle {
@@ -286,11 +299,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     if (added.length + changed.length + removed.length > 0) {
       this.#logger.info("model configuration applied", { added, changed, removed });
     }
-    for (const { name, loggingConfig } of after.values()) {
-      if (loggingConfig !== undefined && before.get(name)?.loggingConfig === undefined) {
-        this.#logger.warn("logging_config has no effect: requests are not logged", { model: name });
-      }
-    }
+    this.requestLogs.configure(after.values());
     this.#source.setServables([...after.values()]);
     this.#wake();
     return added;

@@ -12,9 +12,8 @@ import {
   valueOfRun,
 } from "./classify.js";
 import type { ExampleInput } from "./example.js";
-import type { ModelRepository } from "./model-repository.js";
 import { type ExamplesRun, haveSameFeatures, type RunFigures, runExamples } from "./run-examples.js";
-import type { ModelSpec, Servable, ServableId } from "./servable.js";
+import type { ModelSpec, Servable, ServableId, ServableLender } from "./servable.js";
 
 export interface InferenceTask {
   /** undefined: the task had none. */
@@ -46,7 +45,7 @@ export interface MultiInferenceResult extends RunFigures {
  * method than classify and regress; those of classify and regress.
  */
 export async function multiInference(
-  repository: ModelRepository,
+  repository: ServableLender,
   { tasks, input, onResolved }: MultiInferenceRequest,
   cancellation: Cancellation,
   options: ExampleOptions = {},

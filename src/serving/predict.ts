@@ -18,9 +18,8 @@ import {
   unreadableTensor,
 } from "./bound-signature.js";
 import type { ExampleList } from "./example.js";
-import type { ModelRepository } from "./model-repository.js";
 import { figuresOf, runExamples } from "./run-examples.js";
-import type { ModelSpec, Servable, ServableId } from "./servable.js";
+import type { ModelSpec, Servable, ServableId, ServableLender } from "./servable.js";
 
 /**
  * A tensor as a door received it: type and shape are known, nothing has been allocated. Its type and shape are compared
@@ -87,7 +86,7 @@ export interface PredictOptions {
  * inputs and outputs that do not fit it; those of Session.run.
  */
 export async function predict(
-  repository: ModelRepository,
+  repository: ServableLender,
   request: PredictRequest,
   cancellation: Cancellation,
   options: PredictOptions = {},

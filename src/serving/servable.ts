@@ -26,6 +26,12 @@ export interface ServableHandle extends Disposable {
   readonly servable: Servable;
 }
 
+/** What lends servables: the repository, or, before a version is available, whoever tries it out. */
+export interface ServableLender {
+  /** Errors: those of ModelRepository.getServableHandle. */
+  getServableHandle(spec: ModelSpec): ServableHandle;
+}
+
 /** Which model and version a request means. At most one of version and versionLabel is set. */
 export interface ModelSpec {
   readonly name: string;

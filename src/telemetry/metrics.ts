@@ -142,6 +142,16 @@ export class Metrics {
     labels: ["model_path"],
   });
 
+  readonly #tensorflowWarmupLatency = micros(":tensorflow:serving:model_warmup_latency", ["model_path", "status"]);
+  readonly #tensorflowWarmupRecords = new CounterFamily({
+    name: ":tensorflow:serving:model_warmup_records_read",
+    labels: ["model_path", "status"],
+  });
+  readonly #tensorflowRequestLogCount = new CounterFamily({
+    name: ":tensorflow:serving:request_log_count",
+    labels: ["model_name", "status_code"],
+  });
+
   readonly #sessionLoads: (() => Iterable<SessionLoad>)[] = [];
   #readDroppedLines: (() => number) | undefined;
   #readEventLoopLag: (() => EventLoopLag) | undefined;
@@ -190,6 +200,9 @@ export class Metrics {
       this.#batchProcessedSize,
       this.#tensorflowLoadAttempts,
       this.#tensorflowLoadLatency,
+      this.#tensorflowWarmupLatency,
+      this.#tensorflowWarmupRecords,
+      this.#tensorflowRequestLogCount,
       this.#tritonLoadSeconds,
       ...tritonFamilies(this.inferenceStatistics, () => this.#sessionLoads.flatMap((read) => [...read()])),
     ];
@@ -279,6 +292,18 @@ export class Metrics {
     this.#loadSeconds.with(model, version.toString()).value = seconds;
     this.#tritonLoadSeconds.with(model, version.toString()).value = seconds;
     this.#tensorflowLoadLatency.with(path).value += Math.round(seconds * 1e6);
+  }
+
+  /** After each warm-up file that was read, to its end or not. */
+  observeWarmup(warmup: { path: string; records: number; durationMs: number; code: Code }): void {
+    const labels = [warmup.path, codeName(warmup.code)] as const;
+    this.#tensorflowWarmupLatency.with(...labels).observe(warmup.durationMs * 1000);
+    this.#tensorflowWarmupRecords.with(...labels).value += warmup.records;
+  }
+
+  /** For every call that was to be logged: OK when it is on disk, the reason otherwise. */
+  countLoggedRequest(model: string, code: Code): void {
+    this.#tensorflowRequestLogCount.with(model, codeName(code)).value += 1;
   }
 
   /** Where queue depths and busy sessions are asked for when the page is read. */

@@ -633,11 +633,20 @@ describe("reloading the configuration", () => {
     assert.equal(await reload("m"), "UNAVAILABLE the server is shutting down");
   });
 
-  it("says that logging_config has no effect", async () => {
-    const loggingConfig = { logCollectorConfig: undefined, samplingConfig: undefined };
-    await reload(config("m", { loggingConfig }));
-    await reload(config("m", { loggingConfig }));
-    assert.equal(log.of("warn").filter(({ message }) => message.startsWith("logging_config")).length, 1);
+  it("refuses a logging_config that has nowhere to write to", async () => {
+    const loggingConfig = (type: string, filenamePrefix: string, samplingRate = 1) => ({
+      logCollectorConfig: { type, filenamePrefix },
+      samplingConfig: { samplingRate, attributes: 0, perTaskSamplingConfigs: [] },
+    });
+    assert.equal(
+      await reload(config("m", { loggingConfig: loggingConfig("kafka", "/tmp/x") })),
+      "NOT_FOUND Cannot find LogCollector::Factory for type: kafka",
+    );
+    assert.match(
+      (await reload(config("m", { loggingConfig: loggingConfig("", "log") }))) ?? "",
+      /^INVALID_ARGUMENT model m: log_collector_config\.filename_prefix must be an absolute path; got "log"$/,
+    );
+    assert.match((await reload(config("m", { loggingConfig: loggingConfig("file", "") }))) ?? "", /got ""$/);
   });
 });
 

@@ -19,9 +19,11 @@ import {
   encodeMultiInferenceResponse,
   encodeRegressionResponse,
 } from "../codecs/example-request.js";
+import { logFields } from "../codecs/prediction-log.js";
+import { logged, type RequestLogging } from "./logged-method.js";
 import type { Call, Method, UnaryMethod } from "./service-table.js";
 
-export interface ExampleMethodsOptions {
+export interface ExampleMethodsOptions extends RequestLogging {
   readonly enableSignatureMethodNameCheck: boolean;
 }
 
@@ -64,7 +66,11 @@ export function exampleMethods(service: string, repository: ModelRepository, opt
       return result;
     },
   };
-  return [classifyMethod, regressMethod, multiInferenceMethod];
+  return [
+    logged(classifyMethod, logFields.classify, options),
+    logged(regressMethod, logFields.regress, options),
+    logged(multiInferenceMethod, logFields.multiInference, options),
+  ];
 }
 
 async function observed<T extends RunFigures>(

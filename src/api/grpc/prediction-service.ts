@@ -1,13 +1,22 @@
+import { type Clock, systemClock } from "../../clock.js";
 import {
   GetModelMetadataRequest,
   GetModelMetadataResponse,
 } from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
-import { getModelMetadata, type ModelRepository, type PredictResult, predict } from "../../serving/index.js";
+import {
+  getModelMetadata,
+  type ModelRepository,
+  type PredictResult,
+  predict,
+  type RequestSampler,
+} from "../../serving/index.js";
 import { fromModelSpecMessage, toModelSpecMessage } from "../codecs/model-spec.js";
 import { type DecodedPredictRequest, decodePredictRequest } from "../codecs/predict-request.js";
 import { encodePredictResponse } from "../codecs/predict-response.js";
+import { logFields } from "../codecs/prediction-log.js";
 import { encodeSignatureDefMap } from "../codecs/signature-def.js";
 import { exampleMethods, recordFigures } from "./example-methods.js";
+import { logged } from "./logged-method.js";
 import type { Method, UnaryMethod } from "./service-table.js";
 
 export interface PredictionServiceOptions {
@@ -17,6 +26,9 @@ export interface PredictionServiceOptions {
   readonly enableSignatureMethodNameCheck: boolean;
   /** What one tensor may take beyond what its message carries; see TensorProtoLimits. Default 64 MiB. */
   readonly maxFillBytes: number;
+  /** Chooses the calls that are logged. Default: none is. */
+  readonly requestSampler: RequestSampler;
+  readonly clock: Clock;
 }
 
 const service = "tensorflow.serving.PredictionService";
@@ -30,10 +42,12 @@ export function predictionService(
     enableSerializationAsTensorContent: false,
     enableSignatureMethodNameCheck: false,
     maxFillBytes: 64 * 1024 * 1024,
+    requestSampler: { sample: () => undefined },
+    clock: systemClock,
     ...given,
   };
   return [
-    predictMethod(repository, options),
+    logged(predictMethod(repository, options), logFields.predict, options),
     ...exampleMethods(service, repository, options),
     getModelMetadataMethod(repository),
   ];

@@ -13,15 +13,16 @@ import {
   type ValidBatchingParameters,
   validateBatchingParameters,
 } from "../../runtime/index.js";
-import { invalidArgument, notFound } from "../../status.js";
+import { Code, invalidArgument, notFound, StatusError } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
 import { batchingParametersFileName, readModelBatchingParameters } from "../batching-parameters-file.js";
 import { bindSignature } from "../bound-signature.js";
 import { fileError } from "../file-error.js";
 import type { ScheduledBatching } from "../model-repository-options.js";
-import type { ServableId } from "../servable.js";
+import type { Servable, ServableId } from "../servable.js";
 import { readSessionOptions, sessionOptionsFileName } from "../session-options.js";
 import { defaultSignatures, readSignatureDefs, signatureDefsFileName, signaturesFromDefs } from "../signature-defs.js";
+import { type WarmupOptions, warmUp } from "../warmup.js";
 import type { FilesLook, LoadedServable, Loader } from "./loader.js";
 import { filesAtRest, isAtRest, lookAtFiles } from "./version-files.js";
 
@@ -37,6 +38,18 @@ export interface OnnxLoaderOptions {
   /** Takes the place of `batching`. */
   readonly scheduledBatching?: ScheduledBatching | undefined;
   readonly logger: Logger;
+  /** How to run a version's warm-up file; default: not at all. */
+  readonly warmup?: WarmupOptions | undefined;
+  /** Told of every warm-up file that was read. */
+  readonly onWarmup?: ((warmup: WarmupOutcome) => void) | undefined;
+}
+
+export interface WarmupOutcome {
+  readonly path: string;
+  readonly records: number;
+  readonly durationMs: number;
+  /** OK, or what the load failed with. */
+  readonly code: Code;
 }
 
 /** Loads one version from its directory: model.onnx, or the only .onnx or .ort file there, and what lies beside it. */
@@ -78,11 +91,30 @@ export class OnnxLoader implements Loader {
       const signatures =
         defs === undefined ? defaultSignatures(description) : signaturesFromDefs(defs, description, defsPath);
       for (const signature of signatures.values()) bindSignature(signature);
+      await this.#warmUp({ id: this.#id, signatures, session, description }, cancellation);
       const batched = this.#batch(session, description, options, parameters);
       const servable = { id: this.#id, signatures, session: batched, description };
       return { servable, batching: this.#batchingVerdict(description, parameters) };
     } catch (error) {
       await session.release();
+      throw error;
+    }
+  }
+
+  /** On the session itself: calls that were batched would all go to one of its threads. */
+  async #warmUp(servable: Servable, cancellation: Cancellation): Promise<void> {
+    const { warmup, onWarmup, clock, logger } = this.#options;
+    if (warmup === undefined) return;
+    const start = clock.now();
+    const tell = (records: number, code: Code) =>
+      onWarmup?.({ path: this.#path, records, durationMs: clock.now() - start, code });
+    try {
+      const records = await warmUp(servable, this.#path, warmup, cancellation);
+      if (records === undefined) return;
+      tell(records, Code.OK);
+      logger.info("a version was warmed up", { model: servable.id.name, version: servable.id.version, records });
+    } catch (error) {
+      tell(0, error instanceof StatusError ? error.code : Code.UNKNOWN);
       throw error;
     }
   }
