@@ -246,3 +246,80 @@ describe("default values", () => {
     );
   });
 });
+
+describe("a signature on tf.Examples in signature_defs.pbtxt", () => {
+  const x = spec("x", "float32", ["batch", 2]);
+  const age = spec("age", "int64", ["batch"]);
+  const scores = spec("scores", "float32", ["batch", 2]);
+  const labelled: ReturnType<typeof describeGraph> = {
+    ...describeGraph([x, age], [scores]),
+    classLabels: new Map([["scores", [10n, 20n]]]),
+  };
+  const parse = (text: string, graphOf = labelled) =>
+    signaturesFromDefs(
+      parseSignatureDefs(
+        `signature_def { key: "c" value { method_name: "tensorflow/serving/classify" ${text} } }`,
+        "defs",
+      ),
+      graphOf,
+      "defs",
+    ).get("c")!;
+  const inputs = 'inputs { key: "measures" value { name: "x" } } inputs { key: "years" value { name: "age" } }';
+  const output = 'outputs { key: "scores" value { name: "scores" } }';
+
+  it("shows clients TensorFlow's interface, and reads features by their aliases", () => {
+    const signature = parse(`${inputs} ${output}`);
+    assert.deepEqual([...signature.inputs], [["inputs", { name: "inputs", dtype: "string", shape: [undefined] }]]);
+    assert.deepEqual([...signature.outputs.keys()], ["scores"]);
+    assert.deepEqual(
+      [...signature.features!].map(([name, feature]) => [name, feature.spec.name, feature.defaultValue]),
+      [
+        ["measures", "x", undefined],
+        ["years", "age", undefined],
+      ],
+    );
+    assert.equal(signature.classLabels, undefined);
+  });
+
+  it("names a feature after its tensor when the one input is called inputs", () => {
+    const signature = parse(`inputs { key: "inputs" value { name: "x" } } ${output}`, {
+      ...labelled,
+      ...describeGraph([x], [scores]),
+    });
+    assert.deepEqual([...signature.features!.keys()], ["x"]);
+  });
+
+  it("takes the model's labels for `classes` without a tensor, where it has any", () => {
+    const classes = `outputs { key: "classes" value { dtype: DT_STRING } }`;
+    const signature = parse(`${inputs} ${output} ${classes}`);
+    assert.deepEqual(signature.classLabels, ["10", "20"]);
+    assert.deepEqual(signature.outputs.get("classes")!.shape, [undefined, 2]);
+    assert.throws(
+      () => parse(`${inputs} ${output} ${classes}`, { ...labelled, classLabels: new Map() }),
+      /signature "c": output "classes" names no tensor, and the model has no labels for output "scores" either$/,
+    );
+  });
+
+  it("has defaults of one example's shape", () => {
+    const given = (value: string) => parse(`${inputs} ${output} defaults { key: "measures" value { ${value} } }`);
+    const { features, defaults } = given("dtype: DT_FLOAT tensor_shape { dim { size: 2 } } float_val: [1, 2]");
+    assert.deepEqual([...(features!.get("measures")!.defaultValue!.data as Float32Array)], [1, 2]);
+    assert.equal(defaults, undefined);
+    assert.throws(
+      () => given("dtype: DT_FLOAT tensor_shape { dim { size: 1 } dim { size: 2 } } float_val: [1, 2]"),
+      /default "measures" has shape \[1,2\]; the input has \[2\]$/,
+    );
+  });
+
+  it("is refused where a list of values could not be laid out as a row", () => {
+    const of = (shape: TensorSpec["shape"]) => () =>
+      parse(`inputs { key: "f" value { name: "x" } } ${output}`, {
+        ...labelled,
+        ...describeGraph([spec("x", "float32", shape)], [scores]),
+      });
+    assert.throws(of([]), /feature "f": input x is a scalar; a feature needs a first dimension for the batch$/);
+    assert.throws(of(undefined), /feature "f": input x has no declared rank; a feature needs one$/);
+    assert.throws(of(["n", "a", "b"]), /feature "f": input x has 2 open dimensions behind the batch/);
+    assert.ok(of(["n", "a", 3])().features);
+  });
+});
