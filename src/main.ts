@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { isClientCommand, runClientCommand } from "./client/cli.js";
 import { helpText, type Options, parseCommandLine } from "./config.js";
-import { type Server, startServer } from "./server.js";
+import { Server } from "./server.js";
 import { errorMessage } from "./status.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
@@ -28,26 +28,22 @@ async function run(): Promise<void> {
 }
 
 async function serve(options: Options, ignored: readonly string[]): Promise<void> {
-  // Listened to from the start: a signal that comes while models load is obeyed as soon as there is something to close.
-  let server: Server | undefined;
+  const server = new Server(options, { version, notes: ignored });
   let closing = false;
-  const close = async () => {
-    await server?.close();
-    exit(0);
-  };
   /** A run that goes on would make process.exit() abort, with a core dump and a misleading message. */
   const exit = (code: number) => {
-    if (server?.busy === true) process.kill(process.pid, "SIGKILL");
+    if (server.busy) process.kill(process.pid, "SIGKILL");
     else process.exit(code);
   };
+  // Listened to from the start: a server that is asked to end while its models load has not failed.
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      if (closing || server === undefined) return exit(signal === "SIGTERM" ? 143 : 130);
+      if (closing) return exit(signal === "SIGTERM" ? 143 : 130);
       closing = true;
       server.logger.info(`${signal}: draining; a second signal ends at once`);
-      void close();
+      void server.close().then(() => exit(0));
     });
   }
-  server = await startServer(options, { version, notes: ignored });
-  for (const line of server.welcome()) console.error(line);
+  await server.start();
+  if (!closing) for (const line of server.welcome()) console.error(line);
 }

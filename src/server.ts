@@ -19,7 +19,7 @@ import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { SslConfigFile } from "./api/tls/ssl-config-file.js";
 import { readWarmupRecord } from "./api/warmup-reader.js";
 import { welcome } from "./api/welcome.js";
-import { CancellationSource, neverCancelled } from "./cancellation.js";
+import { CancellationSource } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
 import { descriptorSetBase64 } from "./gen/descriptor-set.js";
@@ -36,7 +36,7 @@ import {
   singleModelConfig,
   startupError,
 } from "./serving/index.js";
-import { Code, deadlineExceeded, errorMessage, invalidArgument } from "./status.js";
+import { Code, deadlineExceeded, errorMessage, invalidArgument, unavailable } from "./status.js";
 import { createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
 
 export interface StartContext {
@@ -87,6 +87,8 @@ export class Server {
   #grpcPort: number | undefined;
   #restPort: number | undefined;
   #started = false;
+  /** Fires when closing begins. */
+  readonly #stopped = new CancellationSource();
   #closing: Promise<void> | undefined;
 
   /** @param batching what the file behind batching_parameters_file says */
@@ -170,7 +172,18 @@ export class Server {
     return this.#restPort;
   }
 
+  /** Closes itself when it cannot start. Resolves without doors when it is closed meanwhile. */
   async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (error) {
+      if (this.#closing !== undefined) return;
+      await this.close();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
     const { logger } = this;
     for (const note of this.#context.notes ?? []) logger.warn(note);
     const { ssl_config_file: sslConfig } = this.#options;
@@ -210,6 +223,7 @@ export class Server {
 
   async #close(): Promise<void> {
     const { drain_delay_ms: drainDelayMs, shutdown_timeout_ms: shutdownTimeoutMs } = this.#options;
+    this.#stopped.cancel(unavailable("the server is closing"));
     this.#servingSwitch.drain();
     if (this.#started && drainDelayMs > 0) await this.#delay(drainDelayMs);
     this.#servingSwitch.close();
@@ -261,12 +275,13 @@ export class Server {
   /** One bad model holds nobody back, unless TensorFlow Serving's way was asked for. */
   async #whenModelsAreTried(): Promise<void> {
     if (this.#options.strict_startup) {
-      const failed = await this.repository.firstSettled(neverCancelled);
+      const failed = await this.repository.firstSettled(this.#stopped);
       if (failed.length > 0) throw startupError(failed);
       return;
     }
     const patience = this.#clock.now() + this.#options.startup_wait_ms;
-    while (!this.repository.settled() && this.#clock.now() < patience) await this.#delay(20);
+    while (!this.repository.settled() && this.#closing === undefined && this.#clock.now() < patience)
+      await this.#delay(20);
     for (const { name, sourceError } of this.repository.listModels()) {
       if (sourceError !== "") this.logger.error("a model cannot be served", { model: name, reason: sourceError });
     }

@@ -101,6 +101,17 @@ describe("SIGTERM under load", () => {
     await load.stop();
   });
 
+  it("is obeyed while models still load: no door opens, and the exit code is 0", async () => {
+    using models = new ModelFolder();
+    models.publish("slow", 1, slowModel(20_000));
+    const config = models.writeConfig({ slow: "" });
+    await using server = await ServerProcess.launch(`--model_config_file=${config}`, "--file_quiet_period_ms=60000");
+    await until("the configuration to be applied", () => server.output.includes("model configuration applied"));
+    server.kill("SIGTERM");
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
+    assert.doesNotMatch(server.output, /Running gRPC/);
+  });
+
   it("exits at once on the second signal", async () => {
     await using server = await ServerProcess.start(
       "--model_config_file=models/models.config",

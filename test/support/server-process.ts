@@ -22,6 +22,17 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Resolves once both doors answer. */
   static async start(...flags: string[]): Promise<ServerProcess> {
+    const server = await ServerProcess.launch(...flags);
+    const ended = server.exited.then(({ code }) => {
+      throw new Error(`the server ended with ${code} before it was ready:\n${server.output}`);
+    });
+    await Promise.race([server.#ready(), ended]);
+    ended.catch(() => {});
+    return server;
+  }
+
+  /** Resolves at once. */
+  static async launch(...flags: string[]): Promise<ServerProcess> {
     const [port, restPort] = [await freePort(), await freePort()];
     const child = spawn(
       process.execPath,
@@ -35,13 +46,7 @@ export class ServerProcess implements AsyncDisposable {
       ],
       { cwd: repositoryRoot, stdio: ["ignore", "pipe", "pipe"] },
     );
-    const server = new ServerProcess(child, port, restPort);
-    const ended = server.exited.then(({ code }) => {
-      throw new Error(`the server ended with ${code} before it was ready:\n${server.output}`);
-    });
-    await Promise.race([server.#ready(), ended]);
-    ended.catch(() => {});
-    return server;
+    return new ServerProcess(child, port, restPort);
   }
 
   /** All that was printed so far. */
