@@ -192,7 +192,10 @@ export class Server {
     this.#grpc = grpc;
     this.repository.start(await this.#firstConfig());
     await this.#whenModelsAreTried();
+    if (this.#closing !== undefined) return;
     await this.#openDoors(grpc);
+    // Doors that were being opened when closing began.
+    if (this.#closing !== undefined) await Promise.all([grpc.close(0), this.#rest?.close(0)]);
     this.#started = true;
     const { model_config_file: path, model_config_file_poll_wait_seconds: pollWaitSeconds } = this.#options;
     if (path !== "") {

@@ -19,10 +19,18 @@ export async function startTestServer(...flags: string[]): Promise<TestServer> {
     {},
   );
   const server = await startServer(options, { anyPort: true });
+  // The doors open when each model has one version to answer with; the tests want all of the bundled ones.
+  if (!choosesModels) await allLoaded(server);
   return {
     server,
     target: `127.0.0.1:${server.grpcPort}`,
     url: `http://127.0.0.1:${server.restPort}`,
     [Symbol.asyncDispose]: () => server.close(),
   };
+}
+
+async function allLoaded(server: Server): Promise<void> {
+  const pending = () =>
+    server.repository.listModels().some(({ versions }) => versions.some(({ state }) => state !== "AVAILABLE"));
+  while (pending()) await new Promise((resolve) => setTimeout(resolve, 10));
 }
