@@ -10,7 +10,7 @@ if (!isBuilt()) {
   });
 }
 const given = process.argv.slice(2);
-const names = ["model_config_file", "model_base_path"];
+const names = ["model_config_file", "model_base_path", "model_repository"];
 const choosesModels =
   given.some((argument) => names.includes(argument.replace(/^--/, "").split("=")[0].replaceAll("-", "_"))) ||
   names.some((name) => process.env[`ONNXD_${name.toUpperCase()}`] !== undefined);

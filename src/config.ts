@@ -19,6 +19,8 @@ interface Flag<T> {
   readonly min?: number;
   readonly max?: number;
   readonly oneOf?: readonly string[];
+  /** Given several times, its values are joined by commas. */
+  readonly repeated?: boolean;
 }
 
 const int = (standing: Standing, value: number, doc: string, min?: number, max?: number): Flag<number> => ({
@@ -40,6 +42,13 @@ const text = (standing: Standing, value: string, doc: string): Flag<string> => (
   standing,
   default: value,
   doc,
+});
+const list = (standing: Standing, doc: string): Flag<string> => ({
+  type: "string",
+  standing,
+  default: "",
+  doc,
+  repeated: true,
 });
 const choice = <const T extends string>(standing: Standing, value: T, doc: string, oneOf: readonly T[]): Flag<T> => ({
   type: "string",
@@ -106,6 +115,18 @@ export const flags = {
   model_config_file_poll_wait_seconds: int("compatible", 0, "Read the file again this often; 0 or less: never."),
   model_name: text("compatible", "default", "Name of the one model, without a config file."),
   model_base_path: text("compatible", "", "Absolute path of the one model, without a config file."),
+  model_repository: list(
+    "own",
+    "A Triton model repository: directories of models with their config.pbtxt; may be repeated.",
+  ),
+  model_control_mode: choice(
+    "own",
+    "none",
+    "When the models of a Triton repository come and go: all at start; as the directories change; as clients say.",
+    ["none", "poll", "explicit"],
+  ),
+  load_model: list("own", "Under explicit control: a model to load at start, * for all; may be repeated."),
+  repository_poll_secs: int("own", 15, "Under control by poll: look at the directories this often.", 1, 1_000_000),
   file_system_poll_wait_seconds: int(
     "compatible",
     1,
@@ -245,6 +266,7 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
     if (variable === clientTarget) continue;
     given.set(requireKnown(variable.slice("ONNXD_".length).toLowerCase(), `environment variable ${variable}`), value);
   }
+  const onCommandLine = new Set<string>();
   let rest = argv;
   if (rest[0] === "serve") rest = rest.slice(1);
   let command: CommandLine["command"] = "serve";
@@ -260,12 +282,16 @@ export function parseCommandLine(argv: readonly string[], env: NodeJS.ProcessEnv
         argument.slice(2, equals < 0 ? undefined : equals).replaceAll("-", "_"),
         `flag ${equals < 0 ? argument : argument.slice(0, equals)}`,
       );
-      if (equals >= 0) given.set(name, argument.slice(equals + 1));
+      const add = (value: string) => {
+        given.set(name, onCommandLine.has(name) && isRepeated(name) ? `${given.get(name)},${value}` : value);
+        onCommandLine.add(name);
+      };
+      if (equals >= 0) add(argument.slice(equals + 1));
       else if (isBool(name)) {
         const next = rest[i + 1];
         if (next === "true" || next === "false") i++;
         given.set(name, next === "false" ? "false" : "true");
-      } else if (i + 1 < rest.length) given.set(name, rest[++i]!);
+      } else if (i + 1 < rest.length) add(rest[++i]!);
       else throw invalidArgument(`flag --${name} takes a value: --${name}=…`);
     }
   }
@@ -310,6 +336,15 @@ function resolve(given: ReadonlyMap<string, string>): Pick<CommandLine, "options
   if (result.port !== 0 && result.port === result.rest_api_port) {
     throw invalidArgument(`flags --port and --rest_api_port must differ; both are ${result.port}`);
   }
+  if (result.model_repository !== "" && (result.model_config_file !== "" || result.model_base_path !== "")) {
+    throw invalidArgument("flag --model_repository does not go with --model_config_file or --model_base_path");
+  }
+  if (result.load_model !== "" && result.model_control_mode !== "explicit") {
+    throw invalidArgument("flag --load_model takes effect with --model_control_mode=explicit only");
+  }
+  if (result.model_control_mode !== "none" && result.model_repository === "") {
+    throw invalidArgument("flag --model_control_mode goes with --model_repository");
+  }
   return { options: Object.freeze(result), ignored: notes };
 }
 
@@ -345,6 +380,10 @@ function requireKnown(name: string, what: string): string {
 
 function unknownWord(word: string): StatusError {
   return invalidArgument(`unexpected argument "${word}"; the command is "serve", flags look like --name=value`);
+}
+
+function isRepeated(name: string): boolean {
+  return Object.hasOwn(flags, name) && (flags[name as Name] as Flag<unknown>).repeated === true;
 }
 
 function isBool(name: string): boolean {

@@ -35,6 +35,8 @@ import {
   type ScheduledBatching,
   singleModelConfig,
   startupError,
+  TritonConfigs,
+  TritonRepository,
 } from "./serving/index.js";
 import { Code, deadlineExceeded, errorMessage, invalidArgument, unavailable } from "./status.js";
 import { createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
@@ -79,6 +81,7 @@ export class Server {
   readonly #clock: Clock;
   readonly #servingSwitch = new ServingSwitch();
   readonly #lag = new EventLoopMonitor();
+  readonly #triton: TritonRepository | undefined;
   readonly #repositoryCalls: RepositoryCalls;
   #grpc: GrpcTransport | undefined;
   #sslConfig: SslConfigFile | undefined;
@@ -111,12 +114,17 @@ export class Server {
         },
       },
     );
+    const inTritonRepository = options.model_repository !== "";
+    const tritonConfigs = new TritonConfigs();
     this.repository = createModelRepository(
       {
-        fileSystemPollWaitSeconds: options.file_system_poll_wait_seconds,
+        // Control by poll has a clock of its own; otherwise nothing is looked at unless somebody asks.
+        fileSystemPollWaitSeconds: inTritonRepository ? 0 : options.file_system_poll_wait_seconds,
+        triton: inTritonRepository ? tritonConfigs : undefined,
         fileQuietPeriodMs: options.file_quiet_period_ms,
         numLoadThreads: options.num_load_threads,
-        maxNumLoadRetries: options.max_num_load_retries,
+        // Who asked for a load hears of its failure, and may ask again.
+        maxNumLoadRetries: options.model_control_mode === "explicit" ? 0 : options.max_num_load_retries,
         loadRetryIntervalMicros: options.load_retry_interval_micros,
         allowVersionLabelsForUnavailableModels: options.allow_version_labels_for_unavailable_models,
         warmupIterations: options.enable_model_warmup ? Math.max(1, options.num_request_iterations_for_warmup) : 0,
@@ -148,9 +156,10 @@ export class Server {
       },
     );
     this.#wireMetrics();
+    this.#triton = inTritonRepository ? this.#makeTritonRepository(tritonConfigs) : undefined;
     this.#repositoryCalls = new RepositoryCalls({
       repository: this.repository,
-      control: undefined,
+      control: options.model_control_mode === "explicit" ? this.#triton : undefined,
       management: options.management,
     });
   }
@@ -203,11 +212,12 @@ export class Server {
       this.#configPoller = new ModelConfigFilePoller({ path, pollWaitSeconds, apply, logger, clock: this.#clock });
       this.#configPoller.start();
     }
+    this.#triton?.start();
   }
 
   /** Looks for new versions now instead of at the next poll. */
   pollNow(): Promise<void> {
-    return this.repository.poll();
+    return this.#triton?.controlMode === "poll" ? this.#triton.poll() : this.repository.poll();
   }
 
   /** Reads the certificates behind ssl_config_file now instead of at the next look. */
@@ -235,6 +245,7 @@ export class Server {
       this.#rest?.close(shutdownTimeoutMs),
       this.#configPoller?.close(),
       this.#sslConfig?.close(),
+      this.#triton?.close(),
     ]);
     await this.#releaseModels();
     this.#lag.close();
@@ -270,9 +281,24 @@ export class Server {
 
   async #firstConfig(): Promise<ModelServerConfig> {
     const { model_config_file: path, model_name: name, model_base_path: basePath } = this.#options;
+    if (this.#triton !== undefined) return await this.#triton.firstConfig();
     if (path !== "") return await readModelConfigFile(path);
     if (basePath !== "") return singleModelConfig(name, basePath);
     throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
+  }
+
+  #makeTritonRepository(configs: TritonConfigs): TritonRepository {
+    const { model_repository: directories, load_model: loadModels } = this.#options;
+    const names = (text: string) => text.split(",").filter((name) => name !== "");
+    return new TritonRepository(
+      {
+        directories: names(directories),
+        controlMode: this.#options.model_control_mode,
+        loadModels: names(loadModels),
+        pollSeconds: this.#options.repository_poll_secs,
+      },
+      { configs, repository: this.repository, clock: this.#clock, logger: this.logger },
+    );
   }
 
   /** One bad model holds nobody back, unless TensorFlow Serving's way was asked for. */

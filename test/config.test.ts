@@ -88,6 +88,24 @@ describe("the command line", () => {
     assert.match(refusal(["train"]), /unexpected argument "train"/);
   });
 
+  it("takes what may be repeated as often as it is given, and refuses what does not go together", () => {
+    const { options } = parse(
+      "--model_repository=/a",
+      "--model-repository",
+      "/b",
+      "--model_control_mode=explicit",
+      "--load-model=x",
+      "--load_model=y",
+    );
+    assert.equal(options.model_repository, "/a,/b");
+    assert.equal(options.load_model, "x,y");
+    assert.equal(parse("--port=1", "--port=2").options.port, 2);
+    assert.match(refusal(["--model_repository=/a", "--model_base_path=/b"]), /--model_repository does not go with/);
+    assert.match(refusal(["--model_repository=/a", "--load_model=x"]), /--model_control_mode=explicit only/);
+    assert.match(refusal(["--model_control_mode=poll"]), /goes with --model_repository/);
+    assert.match(refusal(["--management=maybe"]), /local, open, off/);
+  });
+
   it("refuses a wrong value by name, saying what the flag takes", () => {
     assert.match(refusal(["--port=http"]), /flag --port takes a whole number from 0 to 65535; got "http"/);
     assert.match(refusal(["--port=65536"]), /from 0 to 65535/);

@@ -71,6 +71,16 @@ export { sessionOptionsFileName } from "./session-options.js";
 export { signatureDefsFileName } from "./signature-defs.js";
 /** Protobuf's text format, for other configuration files: a schema is a value, and the type read follows from it. */
 export * as textProto from "./text-proto/index.js";
+export type { TritonConfig } from "./triton/config-schema.js";
+export { viewedSignature } from "./triton/loading.js";
+export { TritonConfigs } from "./triton/triton-configs.js";
+export type { TritonModel } from "./triton/triton-model.js";
+export {
+  type TritonControlMode,
+  TritonRepository,
+  type TritonRepositoryOptions,
+  tritonControlModes,
+} from "./triton/triton-repository.js";
 export { startupError, type UnavailableModel } from "./unavailable-model.js";
 export {
   listVersions,

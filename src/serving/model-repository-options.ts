@@ -6,6 +6,7 @@ import type {
   SessionOptions,
   SharedBatchScheduler,
 } from "../runtime/index.js";
+import type { TritonLoading } from "./triton/loading.js";
 
 /** Batching by an operator's word, for every model. */
 export interface ScheduledBatching {
@@ -37,6 +38,8 @@ export interface ModelRepositoryOptions {
   readonly batching: Partial<BatchingOptions> | undefined;
   /** Takes the place of `batching`. Default undefined. */
   readonly scheduledBatching: ScheduledBatching | undefined;
+  /** The models lie in a Triton repository: their config.pbtxt counts. Default undefined. */
+  readonly triton: TritonLoading | undefined;
 }
 
 /** Fills in the defaults. Throws INVALID_ARGUMENT naming the option that is out of range. */
@@ -52,6 +55,7 @@ export function validateModelRepositoryOptions(given: Partial<ModelRepositoryOpt
     batching: undefined,
     scheduledBatching: undefined,
     warmupIterations: 1,
+    triton: undefined,
     ...given,
   };
   requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });

@@ -131,6 +131,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime, warmup, onWarmup }),
       monitor: this.#monitor,
       onLoadAttempt: onLoadAttempt ?? (() => {}),
+      onChange: () => this.#wake(),
     });
     this.#source = new FileSystemSource({
       ...shared,
@@ -172,6 +173,24 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
    */
   firstSettled(cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
     return this.#whenSettled([...(this.#configured?.keys() ?? [])], cancellation);
+  }
+
+  /**
+   * Looks at one model's files now, loads anew what has changed, however long ago it was loaded, and resolves when each
+   * version that is wanted either answers or has failed once. What served before a failure goes on.
+   * @returns why versions, or the model as a whole, cannot be had as they lie there
+   */
+  async refresh(name: string, cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
+    await orCancelled(this.#source.pollModel(name), cancellation);
+    await orCancelled(this.#manager.recheck(name), cancellation);
+    const failures = () => {
+      const found = this.#manager.failures(name);
+      if (found === "pending") return undefined;
+      const sourceError = this.#verdicts.get(name) ?? "";
+      if (found.size === 0 && sourceError !== "") return [{ name, version: undefined, error: notFound(sourceError) }];
+      return [...found].map(([version, error]) => ({ name, version, error }));
+    };
+    return await this.#when(failures, cancellation);
   }
 
   /** Looks at all base paths now, and resolves when that is done. */
@@ -322,10 +341,18 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
   }
 
   #whenSettled(names: readonly string[], cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
-    const settled = new Promise<readonly UnavailableModel[]>((resolve, reject) => {
+    return this.#when(() => {
+      const outcomes = names.map((name) => this.#outcome(name));
+      return outcomes.includes("pending") ? undefined : outcomes.filter((outcome) => typeof outcome === "object");
+    }, cancellation);
+  }
+
+  /** Resolves when the answer is there, which is asked for again whenever anything has changed. */
+  #when<T>(answer: () => T | undefined, cancellation: Cancellation): Promise<T> {
+    const answered = new Promise<T>((resolve, reject) => {
       const look = () => {
-        const outcomes = names.map((name) => this.#outcome(name));
-        if (!outcomes.includes("pending")) resolve(outcomes.filter((outcome) => typeof outcome === "object"));
+        const value = answer();
+        if (value !== undefined) resolve(value);
         else if (this.#closed) reject(shuttingDown());
         else if (cancellation.reason === undefined) return;
         this.#waiting.delete(look);
@@ -334,7 +361,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       cancellation.onCancel(look);
       look();
     });
-    return orCancelled(settled, cancellation);
+    return orCancelled(answered, cancellation);
   }
 
   #wake(): void {

@@ -1,5 +1,6 @@
 import type { ModelDescription, Signature } from "../onnx/index.js";
 import type { Session } from "../runtime/index.js";
+import type { TritonModel } from "./triton/triton-model.js";
 
 /** One version of one model. */
 export interface ServableId {
@@ -19,6 +20,8 @@ export interface Servable {
   readonly signatures: ReadonlyMap<string, Signature>;
   readonly session: Session;
   readonly description: ModelDescription;
+  /** How a Triton repository has it shown and called; undefined elsewhere. */
+  readonly triton?: TritonModel;
 }
 
 /** Held while a request runs: an open handle is what keeps a version from being unloaded. Give it back with `using`. */

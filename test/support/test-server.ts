@@ -12,7 +12,7 @@ export interface TestServer extends AsyncDisposable {
 
 /** The real server on ports that the system chooses, serving the bundled models unless the flags say otherwise. */
 export async function startTestServer(...flags: string[]): Promise<TestServer> {
-  const choosesModels = flags.some((flag) => /^--model_(config_file|base_path)=/.test(flag));
+  const choosesModels = flags.some((flag) => /^--model_(config_file|base_path|repository)=/.test(flag));
   const models = choosesModels ? [] : [`--model_config_file=${repositoryRoot}/models/models.config`];
   const { options } = parseCommandLine(
     ["--bind_address=127.0.0.1", "--log_level=error", "--shutdown_timeout_ms=5000", ...models, ...flags],

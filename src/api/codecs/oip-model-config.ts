@@ -15,8 +15,36 @@ import { type ElementType, elementTypeInfo } from "../../tensor/index.js";
 import { platform } from "../open-inference/model-info.js";
 import { modelView, type OutputView, type TensorView } from "../open-inference/model-view.js";
 
-/** What Triton would make of the model by itself: the signature, the batch dimension, a session for each worker. */
+/**
+ * What config.pbtxt says, and for what it leaves out, or where there is none, what the model itself says: the signature,
+ * the batch dimension, a session for each worker.
+ */
 export function toModelConfig(servable: Servable): ModelConfig {
+  const { triton } = servable;
+  const automatic = automaticConfig(servable);
+  if (triton === undefined) return automatic;
+  const given = ModelConfig.fromPartial(toMessage(triton.config) as Partial<ModelConfig>);
+  return {
+    ...given,
+    name: automatic.name,
+    platform: automatic.platform,
+    backend: automatic.backend,
+    versionPolicy: given.versionPolicy ?? automatic.versionPolicy,
+    maxBatchSize: automatic.maxBatchSize,
+    schedulingChoice: given.schedulingChoice ?? automatic.schedulingChoice,
+    input: given.input.length > 0 ? given.input : automatic.input,
+    output: given.output.length > 0 ? given.output : automatic.output,
+    instanceGroup: given.instanceGroup.length > 0 ? given.instanceGroup : automatic.instanceGroup,
+    defaultModelFilename: given.defaultModelFilename || automatic.defaultModelFilename,
+    optimization: given.optimization ?? automatic.optimization,
+    modelTransactionPolicy: given.modelTransactionPolicy ?? automatic.modelTransactionPolicy,
+    // Whatever was asked for: there is no cache.
+    responseCache: automatic.responseCache,
+  };
+}
+
+/** What Triton would make of the model by itself. */
+function automaticConfig(servable: Servable): ModelConfig {
   const view = modelView(servable);
   const { sessions } = servable.session.placement;
   return ModelConfig.create({
@@ -34,6 +62,34 @@ export function toModelConfig(servable: Servable): ModelConfig {
     modelTransactionPolicy: { decoupled: false },
     responseCache: { enable: false },
   });
+}
+
+/** The oneofs that fields belong to, of messages that are served. */
+const oneofs: Readonly<Record<string, string>> = {
+  latest: "policyChoice",
+  all: "policyChoice",
+  specific: "policyChoice",
+  dynamic_batching: "schedulingChoice",
+  zero_data: "inputDataType",
+  random_data: "inputDataType",
+  input_data_file: "inputDataType",
+  histogram_options: "metricOptions",
+};
+
+/** A configuration as it was read, in the form of the generated messages. */
+function toMessage(read: unknown): unknown {
+  if (read instanceof Map) return new Map([...read].map(([key, value]) => [key, toMessage(value)]));
+  if (Array.isArray(read)) return read.map(toMessage);
+  if (typeof read !== "object" || read === null) return read;
+  const message: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(read)) {
+    if (value === undefined) continue;
+    const camelCase = name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const oneof = oneofs[name];
+    if (oneof === undefined) message[camelCase] = toMessage(value);
+    else message[oneof] = { $case: camelCase, value: toMessage(value) };
+  }
+  return message;
 }
 
 function toModelInput(name: string, tensor: TensorView): Partial<ModelInput> {

@@ -183,11 +183,12 @@ function wantsTyped({ typed, parameters }: DecodedInferRequest, { alwaysRaw }: I
 
 function repositoryMethods(calls: RepositoryCalls): Method[] {
   return [
-    unary("RepositoryIndex", RepositoryIndexRequest, RepositoryIndexResponse, ({ repositoryName, ready }) => ({
-      models: calls
-        .index(repositoryName, ready)
-        .map(({ name, version = "", state = "", reason = "" }) => ({ name, version, state, reason })),
-    })),
+    unary("RepositoryIndex", RepositoryIndexRequest, RepositoryIndexResponse, async ({ repositoryName, ready }) => {
+      const index = await calls.index(repositoryName, ready);
+      return {
+        models: index.map(({ name, version = "", state = "", reason = "" }) => ({ name, version, state, reason })),
+      };
+    }),
     unary(
       "RepositoryModelLoad",
       RepositoryModelLoadRequest,

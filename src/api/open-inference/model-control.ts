@@ -3,7 +3,7 @@ import type { Cancellation } from "../../cancellation.js";
 /** Loading and unloading of models by name, where the server was started so that clients may ask for it. */
 export interface ModelControl {
   /** Every model that could be loaded. */
-  available(): readonly string[];
+  available(): Promise<readonly string[]>;
   /**
    * Loads the model, or loads it anew from what lies in the repository now. Resolves when it is ready, and rejects when
    * it has failed; what was serving before then goes on.

@@ -1,7 +1,7 @@
 // A servable as the Open Inference Protocol shows it: one flat list of inputs and outputs, and whether the first
 // dimension of all of them is a batch that the server may put together with others.
 import { type Dimension, defaultSignatureKey, type Signature } from "../../onnx/index.js";
-import type { Servable } from "../../serving/index.js";
+import { type Servable, type TritonModel, viewedSignature } from "../../serving/index.js";
 import { failedPrecondition } from "../../status.js";
 import type { ElementType, Shape } from "../../tensor/index.js";
 
@@ -52,8 +52,28 @@ export function shownShape(view: ModelView, { dims }: TensorView): Shape {
 }
 
 function makeView(servable: Servable): ModelView {
-  const signature = viewedSignature(servable);
-  const maxBatchSize = batchSizeOf(servable, signature);
+  const signature = requireViewedSignature(servable);
+  return servable.triton === undefined
+    ? viewOfSignature(servable, signature, undefined)
+    : viewOfTriton(servable, signature, servable.triton);
+}
+
+/** As config.pbtxt has it; what it leaves out is as the model file has it. */
+function viewOfTriton(servable: Servable, signature: Signature, triton: TritonModel): ModelView {
+  const { maxBatchSize, inputs, outputs } = triton;
+  // A configuration that says nothing of tensors or batches leaves both to the model, as Triton's does.
+  const saysNothing = maxBatchSize === 0 && inputs === undefined && outputs === undefined;
+  const automatic = viewOfSignature(servable, signature, saysNothing ? undefined : maxBatchSize);
+  return {
+    ...automatic,
+    limitsBatch: maxBatchSize > 0,
+    ...(inputs && { inputs: new Map(inputs.map((input) => [input.name, { ...input, optional: false }])) }),
+    ...(outputs && { outputs: new Map(outputs.map((output) => [output.name, { ...output, optional: false }])) }),
+  };
+}
+
+function viewOfSignature(servable: Servable, signature: Signature, batchSize: number | undefined): ModelView {
+  const maxBatchSize = batchSize ?? batchSizeOf(servable, signature);
   const dimsOf = (shape: readonly Dimension[] | undefined) => {
     const dims = shape?.map((size) => (typeof size === "number" ? size : -1));
     return maxBatchSize > 0 ? dims?.slice(1) : dims;
@@ -83,10 +103,8 @@ function makeView(servable: Servable): ModelView {
   };
 }
 
-/** The protocol has no signatures: it shows serving_default, or the only one there is. */
-function viewedSignature({ id, signatures }: Servable): Signature {
-  const signature =
-    signatures.get(defaultSignatureKey) ?? (signatures.size === 1 ? [...signatures.values()][0] : undefined);
+function requireViewedSignature({ id, signatures }: Servable): Signature {
+  const signature = viewedSignature(signatures);
   if (signature !== undefined) return signature;
   throw failedPrecondition(
     `model '${id.name}' has the signatures ${[...signatures.keys()].join(", ")} and no ${defaultSignatureKey}; ` +

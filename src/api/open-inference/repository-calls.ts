@@ -23,10 +23,10 @@ export class RepositoryCalls {
     this.#deps = deps;
   }
 
-  index(repositoryName: string, onlyReady: boolean): readonly IndexEntry[] {
+  async index(repositoryName: string, onlyReady: boolean): Promise<readonly IndexEntry[]> {
     refuseRepositoryName(repositoryName);
     const { repository, control } = this.#deps;
-    return repositoryIndex(repository, onlyReady, control?.available());
+    return repositoryIndex(repository, onlyReady, await control?.available());
   }
 
   async load(

@@ -134,9 +134,11 @@ async function answerPost(
         case "infer":
           await answerInfer(call, request.headers, target, body, cancellation, deps);
           break;
-        case "index":
-          call.answerJson(JSON.stringify(repositoryCalls.index(target.repository, readObject(body)["ready"] === true)));
+        case "index": {
+          const onlyReady = readObject(body)["ready"] === true;
+          call.answerJson(JSON.stringify(await repositoryCalls.index(target.repository, onlyReady)));
           break;
+        }
         case "load": {
           const parameters = readParameters(body);
           await repositoryCalls.load(peer, target.repository, target.model, parameters, cancellation);

@@ -18,11 +18,14 @@ export type AspiredVersionPolicy = <S extends VersionSnapshot>(versions: readonl
 
 /**
  * Never leaves a model without a version that can answer while one is wanted: what is no longer aspired is unloaded once
- * an aspired version is ready (or when nothing is aspired), the smallest number first; until then one of them stays.
+ * an aspired version is ready (or when nothing is aspired), the smallest number first; until then one of them stays. A
+ * version that is being loaded anew answers as it was until the new one does, for good when that never comes.
  * Aspired versions are loaded from the largest number down.
  */
 export const availabilityPreserving: AspiredVersionPolicy = (versions) => {
-  const unwanted = versions.filter(({ stage, aspired }) => stage === "ready" && !aspired).sort(byVersion);
+  const unwanted = versions
+    .filter(({ stage, aspired, version }) => stage === "ready" && !aspired && !isBeingReplaced(versions, version))
+    .sort(byVersion);
   const replaceable =
     versions.every(({ aspired }) => !aspired) ||
     versions.some(({ stage, aspired }) => stage === "ready" && aspired) ||
@@ -32,6 +35,10 @@ export const availabilityPreserving: AspiredVersionPolicy = (versions) => {
   const next = waiting.at(-1);
   return next && { action: "load", target: next };
 };
+
+function isBeingReplaced(versions: readonly VersionSnapshot[], version: bigint): boolean {
+  return versions.some((other) => other.version === version && other.aspired && other.stage !== "ready");
+}
 
 function byVersion(a: VersionSnapshot, b: VersionSnapshot): number {
   return a.version < b.version ? -1 : a.version > b.version ? 1 : 0;

@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.js";
+import type { StatusError } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
 import type { Servable, ServableHandle, ServableId } from "../servable.js";
 import type { AspiredVersionPolicy } from "./aspired-version-policy.js";
@@ -22,6 +23,8 @@ export interface AspiredVersionsManagerOptions extends RetryOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onLoadAttempt: (attempt: LoadAttempt) => void;
+  /** Called after each change of any version's stage. Default: nobody. */
+  readonly onChange?: () => void;
 }
 
 interface ManagedModel {
@@ -66,6 +69,25 @@ export class AspiredVersionsManager {
     model.aspired = new Map([...versions].reverse().map((version) => [version.version, version]));
     this.#crank(model);
     for (const harness of model.harnesses) if (harness.aspired) void harness.recheck();
+  }
+
+  /** Looks at the files of a model's versions now, however long ago they were loaded, and loads anew what has changed. */
+  async recheck(name: string): Promise<void> {
+    const aspired = this.#models.get(name)?.harnesses.filter((harness) => harness.aspired) ?? [];
+    await Promise.all(aspired.map((harness) => harness.recheck(true)));
+  }
+
+  /** Why versions that are aspired to do not answer, by version; "pending" while one of them is on its way. */
+  failures(name: string): ReadonlyMap<bigint, StatusError> | "pending" {
+    const failures = new Map<bigint, StatusError>();
+    for (const { version, stage, status, aspired, ending } of this.#models.get(name)?.harnesses ?? []) {
+      if (!aspired || ending) continue;
+      const error = status.lastFailure ?? status.error;
+      if (stage === "ready") continue;
+      if (error === undefined) return "pending";
+      failures.set(version, error);
+    }
+    return failures;
   }
 
   /**
@@ -167,6 +189,7 @@ export class AspiredVersionsManager {
       onChange: (harness) => {
         this.#publish(model, harness);
         this.#crank(model);
+        this.#options.onChange?.();
       },
     });
   }

@@ -73,6 +73,12 @@ export class FileSystemSource {
     await Promise.all([...this.#monitored.values()].map((monitored) => this.#look(monitored)));
   }
 
+  /** One look at one model; joins the one that is under way. */
+  async pollModel(name: string): Promise<void> {
+    const monitored = this.#monitored.get(name);
+    if (monitored !== undefined) await this.#look(monitored);
+  }
+
   /** No more looks; what a look under way finds is dropped. What is loaded stays so. */
   close(): void {
     this.#state = "closed";

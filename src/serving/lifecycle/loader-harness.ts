@@ -94,7 +94,7 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   #handles = 0;
   #failures = 0;
   #loadStartedMs = 0;
-  #rechecking = false;
+  #rechecking: Promise<void> | undefined;
 
   constructor(options: LoaderHarnessOptions) {
     this.#options = options;
@@ -153,12 +153,24 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   /**
    * Looks at the files again. A version that failed is tried again, with all attempts anew, when they are not what they
    * were; one that has become ready not long ago is outdated then: it was whole enough to be loaded, and yet not whole.
+   * @param always also when it became ready long ago: somebody has asked for the files as they are now
    */
-  async recheck(): Promise<void> {
+  async recheck(always = false): Promise<void> {
+    // A look under way may have begun before what this one is asked about.
+    while (this.#rechecking !== undefined) {
+      if (!always) return;
+      await this.#rechecking;
+    }
+    this.#rechecking = this.#recheck(always).finally(() => {
+      this.#rechecking = undefined;
+    });
+    await this.#rechecking;
+  }
+
+  async #recheck(always: boolean): Promise<void> {
     const state = this.#state;
-    const tried = this.#filesToRecheck();
-    if (tried === undefined || this.#rechecking || this.#withdrawn) return;
-    this.#rechecking = true;
+    const tried = this.#filesToRecheck(always);
+    if (tried === undefined || this.#withdrawn) return;
     try {
       const { fingerprint } = await this.#options.loader.look();
       if (this.#state !== state || this.#withdrawn || fingerprint === tried.files) return;
@@ -174,17 +186,15 @@ export class LoaderHarness implements VersionSnapshot, Lender {
       void this.#attempt();
     } catch (error) {
       this.#defect(error);
-    } finally {
-      this.#rechecking = false;
     }
   }
 
   /** What the last attempt was made from, where it matters whether that is still so. */
-  #filesToRecheck(): { readonly files: string | undefined } | undefined {
+  #filesToRecheck(always: boolean): { readonly files: string | undefined } | undefined {
     const state = this.#state;
     if (state.name === "retrying" || state.name === "ended") return state.failure;
-    const isYoung = state.name === "ready" && this.#options.clock.now() - state.sinceMs < recheckReadyMs;
-    return isYoung && !this.#outdated ? state : undefined;
+    if (state.name !== "ready" || this.#outdated) return undefined;
+    return always || this.#options.clock.now() - state.sinceMs < recheckReadyMs ? state : undefined;
   }
 
   /** The servable while it is ready. */

@@ -10,6 +10,7 @@ import {
   ScheduledBatchingSession,
   type Session,
   type SessionOptions,
+  SharedBatchScheduler,
   type ValidBatchingParameters,
   validateBatchingParameters,
 } from "../../runtime/index.js";
@@ -22,6 +23,11 @@ import type { ScheduledBatching } from "../model-repository-options.js";
 import type { Servable, ServableId } from "../servable.js";
 import { readSessionOptions, sessionOptionsFileName } from "../session-options.js";
 import { defaultSignatures, readSignatureDefs, signatureDefsFileName, signaturesFromDefs } from "../signature-defs.js";
+import { tritonConfigFileName } from "../triton/config-file.js";
+import { type DynamicBatching, dynamicBatching } from "../triton/dynamic-batching.js";
+import { bindPlan, type TritonLoading, viewedSignature } from "../triton/loading.js";
+import { runModelWarmup } from "../triton/model-warmup.js";
+import type { TritonPlan } from "../triton/triton-model.js";
 import { type WarmupOptions, warmUp } from "../warmup.js";
 import type { FilesLook, LoadedServable, Loader } from "./loader.js";
 import { filesAtRest, isAtRest, lookAtFiles } from "./version-files.js";
@@ -38,6 +44,8 @@ export interface OnnxLoaderOptions {
   /** Takes the place of `batching`. */
   readonly scheduledBatching?: ScheduledBatching | undefined;
   readonly logger: Logger;
+  /** Set in a Triton repository: a model's config.pbtxt is read, or what stands in its place. */
+  readonly triton?: TritonLoading | undefined;
   /** How to run a version's warm-up file; default: not at all. */
   readonly warmup?: WarmupOptions | undefined;
   /** Told of every warm-up file that was read. */
@@ -75,9 +83,13 @@ export class OnnxLoader implements Loader {
   }
 
   async load(cancellation: Cancellation): Promise<LoadedServable> {
-    const { runtime, sessionOptions } = this.#options;
-    const modelPath = join(this.#path, await findModelFile(this.#path));
-    const options = await readSessionOptions(dirname(this.#path), this.#path, sessionOptions);
+    const { runtime, triton } = this.#options;
+    const base = dirname(this.#path);
+    const plan = await triton?.plan(this.#id.name, base);
+    if (plan !== undefined) this.#logWithoutEffect(plan);
+    const modelPath = await this.#modelPath(plan);
+    const sessionOptions = { ...this.#options.sessionOptions, ...plan?.sessionOptions };
+    const options = await readSessionOptions(base, this.#path, sessionOptions);
     const defsPath = join(this.#path, signatureDefsFileName);
     const defs = await readSignatureDefs(defsPath);
     const parameters = await this.#batchingParameters();
@@ -92,12 +104,37 @@ export class OnnxLoader implements Loader {
         defs === undefined ? defaultSignatures(description) : signaturesFromDefs(defs, description, defsPath);
       for (const signature of signatures.values()) bindSignature(signature);
       await this.#warmUp({ id: this.#id, signatures, session, description }, cancellation);
-      const batched = this.#batch(session, description, options, parameters);
-      const servable = { id: this.#id, signatures, session: batched, description };
-      return { servable, batching: this.#batchingVerdict(description, parameters) };
+      const model = plan && (await bindPlan(plan, signatures, description, base));
+      if (model !== undefined) {
+        await runModelWarmup(model, viewedSignature(signatures)!, session, base, cancellation);
+      }
+      const dynamic = parameters === undefined && model !== undefined ? dynamicBatching(model, options) : undefined;
+      const batched =
+        dynamic === undefined
+          ? this.#batch(session, description, options, parameters, model?.maxBatchSize ?? 0)
+          : this.#batchDynamically(session, dynamic);
+      const servable = { id: this.#id, signatures, session: batched, description, ...(model && { triton: model }) };
+      const batching =
+        dynamic === undefined
+          ? this.#batchingVerdict(description, parameters)
+          : { enabled: true, reason: "config.pbtxt asks for dynamic_batching" };
+      return { servable, batching };
     } catch (error) {
       await session.release();
       throw error;
+    }
+  }
+
+  async #modelPath(plan: TritonPlan | undefined): Promise<string> {
+    const name = plan?.config.default_model_filename || (await findModelFile(this.#path));
+    const path = join(this.#path, name);
+    return plan === undefined ? path : await inModelDirectory(path);
+  }
+
+  #logWithoutEffect({ withoutEffect }: TritonPlan): void {
+    const fields = { model: this.#id.name, version: String(this.#id.version) };
+    for (const field of withoutEffect) {
+      this.#options.logger.warn(`config.pbtxt: a field has no effect: ${field}`, fields);
     }
   }
 
@@ -133,6 +170,7 @@ export class OnnxLoader implements Loader {
     { batching: verdict }: ModelDescription,
     { maxQueue }: SessionOptions,
     parameters: ValidBatchingParameters | undefined,
+    maxBatchRows: number,
   ): Session {
     const { batching, scheduledBatching, clock, logger } = this.#options;
     if (scheduledBatching !== undefined) {
@@ -141,8 +179,23 @@ export class OnnxLoader implements Loader {
       return parameters === undefined ? session : new ScheduledBatchingSession(session, parameters, deps);
     }
     if (batching === undefined || !verdict.provenSafe) return session;
-    const options = { ...batching, ...(maxQueue !== undefined && { maxQueue }) };
+    const options = {
+      ...batching,
+      ...(maxQueue !== undefined && { maxQueue }),
+      ...(maxBatchRows > 0 && { maxBatchRows }),
+    };
     return new BatchingSession(this.#id.name, session, options, { clock, logger });
+  }
+
+  /** As a Triton configuration has it, proven independent or not. */
+  #batchDynamically(session: Session, { delayed, options }: DynamicBatching): Session {
+    const { batching, clock, logger } = this.#options;
+    // Without a delay a batch is what waits when a session is free, which needs no timer.
+    if (delayed === undefined) {
+      return new BatchingSession(this.#id.name, session, { ...batching, ...options }, { clock, logger });
+    }
+    const scheduler = new SharedBatchScheduler({ numBatchThreads: session.placement.sessions, clock });
+    return new ScheduledBatchingSession(session, validateBatchingParameters(delayed), { scheduler, clock });
   }
 
   #batchingVerdict(
@@ -158,8 +211,25 @@ export class OnnxLoader implements Loader {
     return { enabled: provenSafe, reason };
   }
 
-  #lookAtFiles() {
-    return lookAtFiles(this.#path, [join(dirname(this.#path), sessionOptionsFileName)]);
+  async #lookAtFiles() {
+    const base = dirname(this.#path);
+    const { triton } = this.#options;
+    const files = [sessionOptionsFileName, ...(triton === undefined ? [] : [tritonConfigFileName])];
+    const snapshot = await lookAtFiles(
+      this.#path,
+      files.map((file) => join(base, file)),
+    );
+    const sent = triton?.revision(this.#id.name);
+    return sent === undefined ? snapshot : { ...snapshot, fingerprint: `${snapshot.fingerprint} ${sent}` };
+  }
+}
+
+/** Triton takes a directory in the model file's place, with the file and its external data in it. */
+async function inModelDirectory(path: string): Promise<string> {
+  try {
+    return (await stat(path)).isDirectory() ? join(path, "model.onnx") : path;
+  } catch (error) {
+    throw fileError(error);
   }
 }
 

@@ -457,7 +457,7 @@ describe("the repository's calls", () => {
   it("load and unload by name, Triton's way and KServe's, with the parameters that clients send", async () => {
     const calls: unknown[] = [];
     const control = {
-      available: () => ["m", "waiting"],
+      available: async () => ["m", "waiting"],
       load: async (name: string, config: string | undefined) => void calls.push(["load", name, config]),
       unload: async (name: string) => void calls.push(["unload", name]),
     };
@@ -494,7 +494,7 @@ describe("the repository's calls", () => {
   });
 
   it("follow --management", async () => {
-    const control = { available: () => [], load: async () => {}, unload: async () => {} };
+    const control = { available: async () => [], load: async () => {}, unload: async () => {} };
     await using inference = await started({ control, management: "off" });
     const { client } = inference;
     const load = RepositoryModelLoadRequest.fromPartial({ modelName: "m" });

@@ -294,7 +294,7 @@ describe("POST under /v2/repository, and what is off", () => {
   it("loads and unloads where that is on, and says why where it is not", async () => {
     const calls: unknown[] = [];
     const control = {
-      available: () => [],
+      available: async () => [],
       load: async (name: string, config: string | undefined) => void calls.push(["load", name, config]),
       unload: async (name: string) => void calls.push(["unload", name]),
     };

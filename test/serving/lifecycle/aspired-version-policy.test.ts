@@ -37,6 +37,9 @@ describe("the availability-preserving policy", () => {
     ["does not load what is no longer wanted", ["(1 new)"], "nothing"],
     ["does not unload what is still loading", ["(1 loading)"], "nothing"],
     ["takes over one version from another place", ["(1 ready)", "1 new"], "load 1"],
+    ["keeps a version that is loaded anew, whatever else is ready", ["(1 ready)", "1 loading", "2 ready"], "nothing"],
+    ["keeps it for good when that has failed", ["(1 ready)", "1 ended", "2 ready"], "nothing"],
+    ["unloads the old one once the new one is ready", ["(1 ready)", "1 ready", "2 ready"], "unload 1"],
     ["compares numbers, not their digits", ["9 new", "10 new"], "load 10"],
   ];
   for (const [promise, given, expected] of table) {
