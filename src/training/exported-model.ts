@@ -17,6 +17,8 @@ export interface TrainingRecord {
   /** What a model for a table gives. */
   readonly outputs?: TabularOutputs | undefined;
   readonly loss: LossOptions;
+  /** Two classes with one score: from which probability on it is the second. */
+  readonly threshold: number;
   /** The weights that were trained, by name. */
   readonly parameters: readonly string[];
   readonly target?: FittedTarget | undefined;

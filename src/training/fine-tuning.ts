@@ -93,7 +93,8 @@ export class FineTuning extends PreparedTraining {
       options,
       store: given.store,
     };
-    const record: TrainingRecord = { output, loss: options.loss, parameters: parameters.map(({ name }) => name) };
+    const { loss, threshold } = options;
+    const record: TrainingRecord = { output, loss, threshold, parameters: parameters.map(({ name }) => name) };
     return new FineTuning(inputs, file, record, head, declared);
   }
 
@@ -139,7 +140,7 @@ export class FineTuning extends PreparedTraining {
   }
 }
 
-function chooseOutput(graph: Graph, asked: string | undefined, record: TrainingRecord | undefined): string {
+export function chooseOutput(graph: Graph, asked: string | undefined, record: TrainingRecord | undefined): string {
   const floats = graph.outputs.filter(({ dtype }) => dtype === "float32").map(({ name }) => name);
   if (asked !== undefined) {
     if (!graph.nodes.some(({ outputs }) => outputs.includes(asked))) {
@@ -185,7 +186,7 @@ const listed = (parameters: readonly Parameter[]): string => {
   return names.length > 10 ? `${names.slice(0, 9).join(", ")} and ${names.length - 9} more` : names.join(", ");
 };
 
-function requireInputs(graph: Graph, given: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
+export function requireInputs(graph: Graph, given: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
   for (const { name, dtype, shape } of graph.inputs) {
     const tensor = given.get(name);
     if (tensor === undefined) {
@@ -240,7 +241,7 @@ function requireFinite(what: string, { dtype, shape, data }: Tensor): void {
   );
 }
 
-function answersOf({ targets, weights }: TensorData, count: number, { loss }: TrainingOptions) {
+export function answersOf({ targets, weights }: TensorData, count: number, { loss }: TrainingOptions) {
   const { dtype, shape, data } = targets;
   if (shape[0] !== count) throw invalidArgument(`there are ${count} rows of inputs and ${shape[0] ?? "no"} of targets`);
   requireFinite("targets", targets);

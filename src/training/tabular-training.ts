@@ -63,7 +63,7 @@ export class TabularTraining extends PreparedTraining {
         "the model was not trained on a table here; its file does not say how its columns were used",
       );
     }
-    const options = validateTrainingOptions({ ...training, loss: record.loss });
+    const options = validateTrainingOptions({ ...training, loss: record.loss, threshold: record.threshold });
     const fitted = { preparation: record.preparation, target: record.target };
     const task = taskOf(options);
     const { seed } = options;
@@ -108,6 +108,7 @@ export class TabularTraining extends PreparedTraining {
       output: trained.output,
       outputs,
       loss: this.options.loss,
+      threshold: this.options.threshold,
       parameters: trained.parameters.map(({ name }) => name),
       target,
       preparation,
@@ -137,8 +138,8 @@ export class TabularTraining extends PreparedTraining {
 
 export interface TabularUpdateOptions {
   readonly table?: Pick<TableOptions, "weight" | "validationSplit">;
-  /** The loss is the model's own. */
-  readonly training: Omit<GivenTrainingOptions, "loss">;
+  /** Loss and threshold are the model's own. */
+  readonly training: Omit<GivenTrainingOptions, "loss" | "threshold">;
   readonly store?: ExampleStoreOptions;
 }
 
