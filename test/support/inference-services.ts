@@ -3,6 +3,7 @@ import { type InferenceServiceOptions, inferenceService } from "../../src/api/gr
 import type { ModelControl } from "../../src/api/open-inference/model-control.js";
 import { RepositoryCalls } from "../../src/api/open-inference/repository-calls.js";
 import { systemClock } from "../../src/clock.js";
+import type { Dimension } from "../../src/onnx/index.js";
 import type { Code } from "../../src/status.js";
 import { type CallRecord, InferenceStatistics } from "../../src/telemetry/index.js";
 import type { Tensor } from "../../src/tensor/index.js";
@@ -49,12 +50,15 @@ export async function startInferenceServices(
   return { services, statistics, streamed, [Symbol.asyncDispose]: () => services[Symbol.asyncDispose]() };
 }
 
-/** x of [batch] to y = x/2 + 2 and z = -x, rows proven independent. */
-export function addHalfPlusTwo(services: GrpcServices, name: string, version: bigint): void {
-  const signature = signatureOf(
-    { x: ["float32", ["batch"]] },
-    { y: ["float32", ["batch"]], z: ["float32", ["batch"]] },
-  );
+/** x to y = x/2 + 2 and z = -x, rows proven independent, which have no dimensions of their own unless `row` says so. */
+export function addHalfPlusTwo(
+  services: GrpcServices,
+  name: string,
+  version: bigint,
+  row: readonly Dimension[] = [],
+): void {
+  const shape = ["batch", ...row];
+  const signature = signatureOf({ x: ["float32", shape] }, { y: ["float32", shape], z: ["float32", shape] });
   const run = (feeds: ReadonlyMap<string, Tensor>) => {
     const x = feeds.get("x:0")!;
     const data = x.data as Float32Array;

@@ -41,12 +41,13 @@ export async function infer(
     const checked = checkRequest(request, view, id.name);
     const call = { inputs: () => checked.inputs, outputFilter: [...checked.outputs.keys()] };
     const running = runSignature(servable, view.signature, call, cancellation);
-    record.rows = checked.rows;
     // The inputs have been decoded by now; what follows is waiting and running.
     const inputMs = clock.now() - startMs;
     const result = await running;
     const endMs = clock.now();
     const outputs = shownOutputs(result, view, checked);
+    // Without a batch dimension the server may run rows together all the same: then they count as they do at every door.
+    record.rows = view.maxBatchSize > 0 ? checked.rows : result.rows;
     record.queueMs = result.queueMs;
     record.computeMs = result.computeMs;
     record.batchSize = result.batchSize;

@@ -74,13 +74,16 @@ function viewOfTriton(servable: Servable, signature: Signature, triton: TritonMo
 
 function viewOfSignature(servable: Servable, signature: Signature, batchSize: number | undefined): ModelView {
   const maxBatchSize = batchSize ?? batchSizeOf(servable, signature);
-  const dimsOf = (shape: readonly Dimension[] | undefined) => {
-    const dims = shape?.map((size) => (typeof size === "number" ? size : -1));
-    return maxBatchSize > 0 ? dims?.slice(1) : dims;
+  const seen = (shape: readonly Dimension[] | undefined): Pick<TensorView, "dims" | "reshape"> => {
+    const sizes = shape?.map((size) => (typeof size === "number" ? size : -1));
+    const dims = maxBatchSize > 0 ? sizes?.slice(1) : sizes;
+    // A batch that was asked for leaves nothing of a tensor of one dimension: Triton then shows one element.
+    const empty = batchSize !== undefined && batchSize > 0 && dims?.length === 0;
+    return empty ? { dims: [1], reshape: [] } : { dims, reshape: undefined };
   };
   const inputs = [...signature.inputs].map(([name, { dtype, shape }]): [string, TensorView] => [
     name,
-    { dtype, dims: dimsOf(shape), reshape: undefined, optional: signature.defaults?.has(name) === true },
+    { dtype, ...seen(shape), optional: signature.defaults?.has(name) === true },
   ]);
   return {
     signature,
@@ -93,8 +96,7 @@ function viewOfSignature(servable: Servable, signature: Signature, batchSize: nu
         name,
         {
           dtype,
-          dims: dimsOf(shape),
-          reshape: undefined,
+          ...seen(shape),
           optional: false,
           labels: servable.description.classLabels.get(tensor)?.map(String),
         },
@@ -114,11 +116,12 @@ function requireViewedSignature({ id, signatures }: Servable): Signature {
 
 /**
  * As many rows as the server itself would run together, where that is proven safe and every tensor begins with an open
- * dimension. (Triton assumes 4 for every model with open first dimensions, proven or not.)
+ * dimension. (Triton assumes 4 for every model with open first dimensions, proven or not.) An input of one dimension
+ * would be left with none: perf_analyzer refuses such, so that its dimension is shown as what it is.
  */
 function batchSizeOf(servable: Servable, { inputs, outputs }: Signature): number {
   const { provenSafe } = servable.description.batching;
-  if (!provenSafe) return 0;
+  if (!provenSafe || [...inputs.values()].some(({ shape }) => shape?.length === 1)) return 0;
   const open = [...inputs.values(), ...outputs.values()].every(
     ({ shape }) => shape !== undefined && shape.length > 0 && typeof shape[0] !== "number",
   );

@@ -48,6 +48,7 @@ async function started(options: InferenceServicesOptions = {}) {
 }
 
 const x = (...values: number[]): InputGiven => ({ shape: [values.length], raw: rawFloats(...values) });
+const pairs = (...values: number[]): InputGiven => ({ shape: [values.length / 2, 2], raw: rawFloats(...values) });
 
 function floatsOf(bytes: Uint8Array | undefined): number[] {
   return [...new Float32Array(Uint8Array.from(bytes!).buffer)];
@@ -130,17 +131,27 @@ describe("ModelInfer", () => {
 
   it("classifies outputs that ask for it", async () => {
     await using inference = await started();
+    addHalfPlusTwo(inference.services, "pairs", 1n, [2]);
     const response = await inference.infer(
-      inferRequest([x(1, 2)], { outputs: { y: { classification: int64Param(1n) }, z: {} } }),
+      inferRequest([pairs(1, 2, 4, 3)], {
+        modelName: "pairs",
+        outputs: { y: { classification: int64Param(1n) }, z: {} },
+      }),
     );
     assert.equal(response.outputs[0]!.datatype, "BYTES");
     assert.deepEqual(response.outputs[0]!.shape, [2n, 1n]);
-    assert.ok(Buffer.from(response.rawOutputContents[0]!).includes("3.000000:0:only"));
-    assert.deepEqual(floatsOf(response.rawOutputContents[1]), [-1, -2]);
+    const classes = Buffer.from(response.rawOutputContents[0]!).toString("latin1");
+    assert.match(classes, /3\.000000:1.*4\.000000:0:only$/s);
+    assert.deepEqual(floatsOf(response.rawOutputContents[1]), [-1, -2, -4, -3]);
+    const whole = await inference.infer(
+      inferRequest([x(1, 2)], { outputs: { y: { classification: int64Param(1n) } } }),
+    );
+    assert.deepEqual(whole.outputs[0]!.shape, [1n]);
   });
 
   it("refuses in Triton's words and codes", async () => {
     await using inference = await started();
+    addHalfPlusTwo(inference.services, "pairs", 1n, [2]);
     const { services } = inference;
     services.repository.setState("m", 1n, "LOADING");
     const two = signatureOf({ a: ["float32", [2]], b: ["int64", [1]] }, { y: ["float32", [2]] });
@@ -196,15 +207,19 @@ describe("ModelInfer", () => {
       ],
       [
         inferRequest([{ shape: [1, 1], raw: rawFloats(1) }]),
-        "INVALID_ARGUMENT: [request id: <id_unknown>] unexpected shape for input 'x' for model 'm'. Expected [-1], got [1,1]. NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input shape.",
+        "INVALID_ARGUMENT: [request id: <id_unknown>] unexpected shape for input 'x' for model 'm'. Expected [-1], got [1,1]. ",
       ],
       [
-        inferRequest([{ shape: [], raw: rawFloats(1) }]),
-        "INVALID_ARGUMENT: [request id: <id_unknown>] input 'x' has no shape but model requires batch dimension for 'm'",
+        inferRequest([{ shape: [2, 1], raw: rawFloats(1, 2) }], { modelName: "pairs" }),
+        "INVALID_ARGUMENT: [request id: <id_unknown>] unexpected shape for input 'x' for model 'pairs'. Expected [-1,2], got [2,1]. NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input shape.",
+      ],
+      [
+        inferRequest([{ shape: [], raw: rawFloats(1) }], { modelName: "pairs" }),
+        "INVALID_ARGUMENT: [request id: <id_unknown>] input 'x' has no shape but model requires batch dimension for 'pairs'",
       ],
       [
         inferRequest([{ shape: [-1], raw: rawFloats(1) }]),
-        "INVALID_ARGUMENT: [request id: <id_unknown>] unexpected shape for input 'x' for model 'm'. Expected [-1], got [-1]. NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input shape.",
+        "INVALID_ARGUMENT: [request id: <id_unknown>] unexpected shape for input 'x' for model 'm'. Expected [-1], got [-1]. ",
       ],
       [
         inferRequest([{ shape: [2], raw: rawFloats(1) }]),
@@ -342,13 +357,17 @@ describe("what the server says of itself and its models", () => {
 
   it("shows a configuration: the batch dimension apart where rows are proven independent, none elsewhere", async () => {
     await using inference = await started();
+    addHalfPlusTwo(inference.services, "pairs", 1n, [2]);
     const { client, services } = inference;
-    const { config } = await callUnary(client, client.modelConfig, { name: "m", version: "" });
+    const { config } = await callUnary(client, client.modelConfig, { name: "pairs", version: "" });
     assert.equal(config?.maxBatchSize, 256);
     assert.equal(config?.schedulingChoice?.$case, "dynamicBatching");
-    assert.deepEqual(config?.input[0]?.dims, []);
+    assert.deepEqual(config?.input[0]?.dims, [2n]);
     assert.equal(config?.input[0]?.dataType, 11);
     assert.equal(config?.instanceGroup[0]?.count, 1);
+    // What is left of an input without its batch dimension must be a dimension: perf_analyzer refuses a shape without any.
+    const single = (await callUnary(client, client.modelConfig, { name: "m", version: "" })).config;
+    assert.deepEqual([single?.maxBatchSize, single?.input[0]?.dims], [0, [-1n]]);
     const unproven = signatureOf({ x: ["string", ["batch", 4]] }, { y: ["float32", ["batch", 2]] });
     services.repository.add("unproven", 1n, [unproven], () => new Map());
     const other = (await callUnary(client, client.modelConfig, { name: "unproven", version: "" })).config;
