@@ -324,6 +324,13 @@ function resolve(given: ReadonlyMap<string, string>): Pick<CommandLine, "options
       throw invalidArgument(`flag --${name}=${value} cannot be honoured: ${reason}`);
     }
   }
+  const isSet = (name: string) => Number(given.get(name) ?? 0) > 0;
+  if (["session", "intra_op", "inter_op"].every((each) => isSet(`tensorflow_${each}_parallelism`))) {
+    throw invalidArgument(
+      "Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_parallelism, " +
+        "server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.",
+    );
+  }
   const result = options as Options;
   if (result.port === 0 && result.grpc_socket_path === "") {
     throw invalidArgument("At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.");

@@ -32,14 +32,15 @@ export const carriedTypes: readonly ElementType[] = [
   "string",
 ];
 
-/** y = x for any type; shape undefined: of any rank. */
+/** y = x for any type. */
 export function identityModel(
   dtype: ElementType = "float32",
-  shape: readonly (number | string | undefined)[] | undefined = ["batch"],
+  shape: readonly (number | string | undefined)[] | "any rank" = ["batch"],
 ): Uint8Array {
+  const declared = shape === "any rank" ? undefined : shape;
   const graph = new GraphBuilder(`identity_${dtype}`);
-  graph.node("Identity", [graph.input("x", dtype, shape)], {}, { outputs: ["y"] });
-  graph.output("y", dtype, shape);
+  graph.node("Identity", [graph.input("x", dtype, declared)], {}, { outputs: ["y"] });
+  graph.output("y", dtype, declared);
   return encodeModel(graph);
 }
 
@@ -80,7 +81,7 @@ export function scalarOutputModel(): Uint8Array {
 export const dynamicShapesModel = (): Uint8Array => identityModel("float32", ["batch", "width"]);
 
 /** y = x, with nothing said of its shape. */
-export const unknownRankModel = (): Uint8Array => identityModel("float32", undefined);
+export const unknownRankModel = (): Uint8Array => identityModel("float32", "any rank");
 
 /**
  * y = x after some dead reckoning: each iteration multiplies two 256 x 256 matrices, about half a millisecond on one

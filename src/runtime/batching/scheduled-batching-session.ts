@@ -138,11 +138,12 @@ export class ScheduledBatchingSession implements Session {
         ignoreCancel: () => {},
       };
       this.#waiting++;
-      queue.add(task);
+      const leave = queue.add(task);
       task.ignoreCancel = options.cancellation.onCancel((reason) => {
         if (!task.waiting) return;
         task.waiting = false;
         this.#waiting--;
+        leave();
         reject(reason.code === Code.DEADLINE_EXCEEDED ? timedOut() : reason);
       });
     });

@@ -12,7 +12,7 @@ export interface BatchTask {
 type TurnTaker = Pick<BatchQueue<BatchTask>, "readyInMs" | "runNext">;
 
 interface Batch<Task> {
-  readonly tasks: Task[];
+  readonly tasks: Set<Task>;
   size: number;
   /** Of its first task. */
   openedMs: number;
@@ -160,36 +160,44 @@ export class BatchQueue<Task extends BatchTask> {
     return pieces;
   }
 
-  /** Queues a task that `pieces` has let in. */
-  add(task: Task): void {
+  /** Queues a task that `pieces` has let in. @returns what takes it out again, and makes room for another */
+  add(task: Task): () => void {
     const limit = this.#parameters.maxExecutionBatchSize;
     if (this.#open.size > 0 && this.#open.size + task.size > limit) {
       this.#open.closed = true;
       this.#batches.push(emptyBatch());
     }
     const open = this.#open;
-    if (open.tasks.length === 0) open.openedMs = this.#clock.now();
-    open.tasks.push(task);
+    if (open.tasks.size === 0) open.openedMs = this.#clock.now();
+    open.tasks.add(task);
     open.size += task.size;
     this.#wake();
+    return () => this.#remove(task, open);
+  }
+
+  #remove(task: Task, batch: Batch<Task>): void {
+    const index = this.#batches.indexOf(batch);
+    if (index < 0 || !batch.tasks.delete(task)) return;
+    batch.size -= task.size;
+    if (batch.tasks.size === 0 && batch.closed) this.#batches.splice(index, 1);
   }
 
   /** Until a batch may run: 0 or less for now, Infinity while nothing waits. */
   readyInMs(now: number): number {
     const first = this.#batches[0]!;
-    if (first.tasks.length === 0) return Infinity;
+    if (first.tasks.size === 0) return Infinity;
     if (first.closed || first.size >= this.#parameters.maxExecutionBatchSize) return 0;
     return first.openedMs + this.#parameters.batchTimeoutMicros / 1000 - now;
   }
 
   get idle(): boolean {
-    return this.#batches.length === 1 && this.#open.tasks.length === 0;
+    return this.#batches.length === 1 && this.#open.tasks.size === 0;
   }
 
   runNext(): Promise<void> {
     const { tasks } = this.#batches.shift()!;
     if (this.#batches.length === 0) this.#batches.push(emptyBatch());
-    return this.#process(tasks);
+    return this.#process([...tasks]);
   }
 
   get #open(): Batch<Task> {
@@ -198,5 +206,5 @@ export class BatchQueue<Task extends BatchTask> {
 }
 
 function emptyBatch<Task>(): Batch<Task> {
-  return { tasks: [], size: 0, openedMs: 0, closed: false };
+  return { tasks: new Set(), size: 0, openedMs: 0, closed: false };
 }

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { status } from "@grpc/grpc-js";
 import { invalidArgument } from "../../../src/status.js";
 import { GetModelStatusRequest } from "../../gen/tensorflow_serving/apis/get_model_status.js";
 import type { ModelSpec } from "../../gen/tensorflow_serving/apis/model.js";
 import { ModelServiceClient } from "../../gen/tensorflow_serving/apis/model_service.js";
 import { signatureOf } from "../../support/fake-repository.js";
-import { callUnary, failureOf, GrpcServices } from "../../support/grpc-services.js";
+import { callUnary, GrpcServices } from "../../support/grpc-services.js";
 
 async function started() {
   const services = await GrpcServices.start();
@@ -43,19 +42,5 @@ describe("ModelService.GetModelStatus", () => {
     const labelled = await ask({ name: "m", versionChoice: { $case: "versionLabel", value: "any" } });
     assert.equal(labelled.modelVersionStatus.length, 3);
     assert.equal(services.ended.at(-1)?.record.model, "m");
-  });
-
-  it("refuses in TensorFlow Serving's words", async () => {
-    const { services, ask } = await started();
-    await using _ = services;
-    const refused = async (spec: Partial<ModelSpec> | undefined) => {
-      const { code, details } = await failureOf(ask(spec));
-      return [code, details];
-    };
-    assert.deepEqual(await refused(undefined), [status.INVALID_ARGUMENT, "Missing ModelSpec"]);
-    assert.deepEqual(await refused({}), [status.NOT_FOUND, "Could not find any versions of model "]);
-    assert.deepEqual(await refused({ name: "x" }), [status.NOT_FOUND, "Could not find any versions of model x"]);
-    const nine = { name: "m", versionChoice: { $case: "version", value: 9n } } as const;
-    assert.deepEqual(await refused(nine), [status.NOT_FOUND, "Could not find version 9 of model m"]);
   });
 });

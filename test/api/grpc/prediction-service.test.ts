@@ -121,65 +121,6 @@ describe("PredictionService.Predict", () => {
     assert.equal(outputs.get("y")?.tensorContent.readFloatLE(), 2.5);
   });
 
-  it("refuses in TensorFlow Serving's words", async () => {
-    await using services = await started();
-    const client = services.client(PredictionServiceClient);
-    const fails = (request: PredictRequest) => failureOf(callUnary(client, client.predict, request));
-    const cases: [PredictRequest, number, string | RegExp][] = [
-      [PredictRequest.create(), status.INVALID_ARGUMENT, "Missing ModelSpec"],
-      [predictRequest("", {}), status.INVALID_ARGUMENT, "ModelSpec has no name specified."],
-      [predictRequest("none", {}), status.NOT_FOUND, "Servable not found for request: Latest(none)"],
-      [
-        predictRequest("half", {}, { versionChoice: version(9n) }),
-        status.NOT_FOUND,
-        "Servable not found for request: Specific(half, 9)",
-      ],
-      [
-        predictRequest("half", {}, { versionChoice: { $case: "versionLabel", value: "" } }),
-        status.INVALID_ARGUMENT,
-        "Unrecognized servable version label: ",
-      ],
-      [
-        predictRequest("half", { x: floats(1) }, { signatureName: "other" }),
-        status.FAILED_PRECONDITION,
-        'Serving signature key "other" not found.',
-      ],
-      [
-        predictRequest("half", { __proto__x: floats(1), x: floats(1) }),
-        status.INVALID_ARGUMENT,
-        /^input size does not match signature: 2!=1 len\(\{__proto__x,x\}\) != len\(\{x\}\)\. Sent extra: \{__proto__x\}/,
-      ],
-      [
-        predictRequest("half", { x: { ...floats(1), dtype: 0 as DataType } }),
-        status.INVALID_ARGUMENT,
-        /^tensor parsing error: x.*dtype is not set/,
-      ],
-      [
-        predictRequest("half", { x: { ...floats(1), tensorContent: Buffer.from([1, 2]) } }),
-        status.INVALID_ARGUMENT,
-        /^tensor parsing error: x.*tensor_content holds 2 bytes; float \[1\] takes 4/,
-      ],
-      [
-        predictRequest("half", { x: { ...floats(1), dtype: 7 as DataType } }),
-        status.INVALID_ARGUMENT,
-        /^Expects arg\[0\] to be float but string is provided/,
-      ],
-      [
-        { ...predictRequest("half", { x: floats(1) }), outputFilter: ["nope"] },
-        status.INVALID_ARGUMENT,
-        /^output tensor alias not found in signature: nope/,
-      ],
-    ];
-    for (const [request, code, text] of cases) {
-      const { code: got, details } = await fails(request);
-      assert.equal(got, code, details);
-      if (typeof text === "string") assert.equal(details, text);
-      else assert.match(details, text);
-    }
-    assert.equal(services.repository.openHandles, 0);
-    assert.deepEqual(services.log.of("error"), []);
-  });
-
   it("refuses a gigantic shape without values before it allocates anything", async () => {
     await using services = await started();
     const client = services.client(PredictionServiceClient);
@@ -265,32 +206,5 @@ describe("PredictionService.GetModelMetadata", () => {
     ]);
     assert.deepEqual(got.outputs.get("c")?.tensorShape, { dim: [], unknownRank: false });
     assert.equal(got.outputs.get("c")?.dtype, 19);
-  });
-
-  it("refuses in TensorFlow Serving's words and order", async () => {
-    await using services = await started();
-    const client = services.client(PredictionServiceClient);
-    const cases: [GetModelMetadataRequest, number, string][] = [
-      [metadataRequest(undefined), status.INVALID_ARGUMENT, "Missing ModelSpec"],
-      [
-        metadataRequest({ name: "half" }),
-        status.INVALID_ARGUMENT,
-        "GetModelMetadataRequest must specify at least one metadata_field",
-      ],
-      [
-        metadataRequest({ name: "none" }, "signature_def", "other"),
-        status.INVALID_ARGUMENT,
-        "Metadata field other is not supported",
-      ],
-      [
-        metadataRequest({ name: "none" }, "signature_def"),
-        status.NOT_FOUND,
-        "Servable not found for request: Latest(none)",
-      ],
-    ];
-    for (const [request, code, details] of cases) {
-      const failed = await failureOf(callUnary(client, client.getModelMetadata, request));
-      assert.deepEqual([failed.code, failed.details], [code, details]);
-    }
   });
 });
