@@ -47,7 +47,7 @@ export function tableOfObjects(objects: readonly Readonly<Record<string, unknown
   return new MemoryTable(columns, rows);
 }
 
-function requireCell(value: unknown, index: number, column: string): Cell {
+export function requireCell(value: unknown, index: number, column: string): Cell {
   if (value === undefined || value === null) return null;
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
   throw invalidArgument(
