@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { isClientCommand, runClientCommand } from "./client/cli.js";
 import { helpText, type Options, parseCommandLine } from "./config.js";
+import { readBatching } from "./model-keeper.js";
 import { Server } from "./server.js";
 import { errorMessage } from "./status.js";
 
@@ -28,7 +29,7 @@ async function run(): Promise<void> {
 }
 
 async function serve(options: Options, ignored: readonly string[]): Promise<void> {
-  const server = new Server(options, { version, notes: ignored });
+  const server = new Server(options, { version, notes: ignored }, await readBatching(options));
   let closing = false;
   /** A run that goes on would make process.exit() abort, with a core dump and a misleading message. */
   const exit = (code: number) => {

@@ -1,5 +1,5 @@
 // The composition root: every room is built here, bottom-up, and closed here, top-down.
-
+import type { Socket } from "node:net";
 import { catalogService } from "./api/grpc/catalog-service.js";
 import { createDispatcher } from "./api/grpc/dispatch.js";
 import { healthService } from "./api/grpc/health.js";
@@ -8,7 +8,7 @@ import { type CallObserver, standardInterceptors } from "./api/grpc/interceptors
 import { modelService } from "./api/grpc/model-service.js";
 import { predictionService } from "./api/grpc/prediction-service.js";
 import { reflectionService } from "./api/grpc/reflection.js";
-import type { GrpcTransport, Method, ServiceTable } from "./api/grpc/service-table.js";
+import type { GrpcTransport, Method, Origin, ServiceTable } from "./api/grpc/service-table.js";
 import { ServingSwitch } from "./api/grpc/serving-switch.js";
 import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
 import { createHttp2Transport } from "./api/grpc/transport/http2/http2-transport.js";
@@ -17,29 +17,22 @@ import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { SslConfigFile } from "./api/tls/ssl-config-file.js";
-import { readWarmupRecord } from "./api/warmup-reader.js";
 import { welcome } from "./api/welcome.js";
 import { CancellationSource } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Options } from "./config.js";
 import { descriptorSetBase64 } from "./gen/descriptor-set.js";
-import { availableCpus, type CountedModelRuntime, createModelRuntime, SharedBatchScheduler } from "./runtime/index.js";
+import { ModelKeeper, type ModelKeeperDeps, readBatching, type ServerModels } from "./model-keeper.js";
+import { type CountedModelRuntime, createModelRuntime } from "./runtime/index.js";
+import type { BatchingParametersFile, ServedRepository } from "./serving/index.js";
+import { deadlineExceeded, errorMessage, invalidArgument, unavailable } from "./status.js";
 import {
-  type BatchingParametersFile,
-  createModelRepository,
-  type FileSystemModelRepository,
-  ModelConfigFilePoller,
-  type ModelServerConfig,
-  readBatchingParametersFile,
-  readModelConfigFile,
-  type ScheduledBatching,
-  singleModelConfig,
-  startupError,
-  TritonConfigs,
-  TritonRepository,
-} from "./serving/index.js";
-import { Code, deadlineExceeded, errorMessage, invalidArgument, unavailable } from "./status.js";
-import { createLogger, EventLoopMonitor, Metrics, type RootLogger } from "./telemetry/index.js";
+  createLogger,
+  EventLoopMonitor,
+  type InferenceStatistics,
+  Metrics,
+  type RootLogger,
+} from "./telemetry/index.js";
 
 export interface StartContext {
   /** Of this package, for the metrics. */
@@ -49,16 +42,37 @@ export interface StartContext {
   /** For tests: the system chooses both ports. */
   readonly anyPort?: boolean;
   readonly clock?: Clock;
+  /** This process serves together with others. Default: alone. */
+  readonly member?: Member;
 }
+
+/** What a process that serves together with others has from the one in charge. */
+export interface Member {
+  /** Makes what this process answers from. */
+  follow(deps: ModelKeeperDeps): ServerModels;
+  readonly figures: ServerFigures;
+  /** CPUs that are this process's share. */
+  readonly cpus: number;
+}
+
+/** What the whole server has done, for those who ask at any door. */
+export interface ServerFigures {
+  /** The page of all metrics, in Prometheus' text format. */
+  page(): string | Promise<string>;
+  statistics(): InferenceStatistics | Promise<InferenceStatistics>;
+  /** By TensorFlow's internal name. */
+  counter(internalName: string): number | Promise<number>;
+}
+
+/** Where a connection was accepted. */
+export type Door = { readonly kind: "grpc"; readonly origin: Origin } | { readonly kind: "rest" };
 
 /**
  * Starts a server from validated options: models first, then the doors. Rejects when a door cannot be opened, when there
  * is no model source, and, under strict_startup, when a model has failed.
  */
 export async function startServer(options: Options, context: StartContext = {}): Promise<Server> {
-  const { enable_batching: enabled, batching_parameters_file: path } = options;
-  const batching = enabled && path !== "" ? await readBatchingParametersFile(path) : undefined;
-  const server = new Server(options, context, batching);
+  const server = new Server(options, context, await readBatching(options));
   try {
     await server.start();
     return server;
@@ -73,7 +87,7 @@ const releasePatienceMs = 5000;
 
 export class Server {
   readonly logger: RootLogger;
-  readonly repository: FileSystemModelRepository;
+  readonly repository: ServedRepository;
   readonly runtime: CountedModelRuntime;
   readonly metrics: Metrics;
   readonly #options: Options;
@@ -81,12 +95,12 @@ export class Server {
   readonly #clock: Clock;
   readonly #servingSwitch = new ServingSwitch();
   readonly #lag = new EventLoopMonitor();
-  readonly #triton: TritonRepository | undefined;
+  readonly #models: ServerModels;
+  readonly #figures: ServerFigures;
   readonly #repositoryCalls: RepositoryCalls;
   #grpc: GrpcTransport | undefined;
   #sslConfig: SslConfigFile | undefined;
   #rest: RestServer | undefined;
-  #configPoller: ModelConfigFilePoller | undefined;
   #grpcPort: number | undefined;
   #restPort: number | undefined;
   #started = false;
@@ -103,7 +117,10 @@ export class Server {
     const build = { version: context.version ?? "", node: process.version };
     this.metrics = new Metrics({ build, clock: this.#clock });
     this.runtime = createModelRuntime(
-      { inlineThresholdMicros: options.inline_threshold_micros },
+      {
+        inlineThresholdMicros: options.inline_threshold_micros,
+        ...(context.member && { cpus: context.member.cpus }),
+      },
       {
         logger: this.logger,
         clock: this.#clock,
@@ -114,63 +131,20 @@ export class Server {
         },
       },
     );
-    const inTritonRepository = options.model_repository !== "";
-    const tritonConfigs = new TritonConfigs();
-    this.repository = createModelRepository(
-      {
-        // Control by poll has a clock of its own; otherwise nothing is looked at unless somebody asks.
-        fileSystemPollWaitSeconds: inTritonRepository ? 0 : options.file_system_poll_wait_seconds,
-        triton: inTritonRepository ? tritonConfigs : undefined,
-        fileQuietPeriodMs: options.file_quiet_period_ms,
-        numLoadThreads: options.num_load_threads,
-        // Who asked for a load hears of its failure, and may ask again.
-        maxNumLoadRetries: options.model_control_mode === "explicit" ? 0 : options.max_num_load_retries,
-        loadRetryIntervalMicros: options.load_retry_interval_micros,
-        allowVersionLabelsForUnavailableModels: options.allow_version_labels_for_unavailable_models,
-        warmupIterations: options.enable_model_warmup ? Math.max(1, options.num_request_iterations_for_warmup) : 0,
-        batching: options.batching === "auto" ? { maxQueue: options.max_queued_calls } : undefined,
-        scheduledBatching: options.enable_batching ? this.#scheduledBatching(batching) : undefined,
-        sessionOptions: {
-          maxQueue: options.max_queued_calls,
-          ...(options.session_pool_size > 0 && { poolSize: options.session_pool_size }),
-          ...(options.tensorflow_intra_op_parallelism > 0 && {
-            intraOpThreads: options.tensorflow_intra_op_parallelism,
-          }),
-        },
-      },
-      {
-        runtime: this.runtime,
-        logger: this.logger,
-        clock: this.#clock,
-        readWarmupRecord,
-        onWarmup: (warmup) => this.metrics.observeWarmup(warmup),
-        onLoggedRequest: (model, code) => this.metrics.countLoggedRequest(model, code),
-        onLoadAttempt: ({ id, path, seconds, error }) =>
-          this.metrics.observeLoad({
-            model: id.name,
-            version: id.version,
-            path,
-            code: error?.code ?? Code.OK,
-            seconds,
-          }),
-      },
-    );
-    this.#wireMetrics();
-    this.#triton = inTritonRepository ? this.#makeTritonRepository(tritonConfigs) : undefined;
+    const deps = { runtime: this.runtime, metrics: this.metrics, logger: this.logger, clock: this.#clock, batching };
+    this.#models = context.member?.follow(deps) ?? new ModelKeeper(options, deps);
+    this.#figures = context.member?.figures ?? {
+      page: () => this.metrics.text(),
+      statistics: () => this.metrics.inferenceStatistics,
+      counter: (internalName) => this.metrics.readCounter(internalName),
+    };
+    this.repository = this.#models.repository;
     this.#repositoryCalls = new RepositoryCalls({
       repository: this.repository,
-      control: options.model_control_mode === "explicit" ? this.#triton : undefined,
+      control: this.#models.control,
       management: options.management,
     });
-  }
-
-  #scheduledBatching(file: BatchingParametersFile | undefined): ScheduledBatching {
-    const { parameters = {}, numBatchThreads = availableCpus() } = file ?? {};
-    return {
-      scheduler: new SharedBatchScheduler({ numBatchThreads, clock: this.#clock }),
-      parameters: this.#options.enable_per_model_batching_parameters ? undefined : parameters,
-      onBatch: (report) => this.metrics.observeBatch(report),
-    };
+    this.#wireMetrics();
   }
 
   /** undefined: that door is shut. */
@@ -199,25 +173,29 @@ export class Server {
     if (sslConfig !== "") this.#sslConfig = await SslConfigFile.open(sslConfig, { clock: this.#clock, logger });
     const grpc = this.#makeGrpc();
     this.#grpc = grpc;
-    this.repository.start(await this.#firstConfig());
-    await this.#whenModelsAreTried();
+    await this.#models.start(this.#stopped);
     if (this.#closing !== undefined) return;
     await this.#openDoors(grpc);
     // Doors that were being opened when closing began.
     if (this.#closing !== undefined) await Promise.all([grpc.close(0), this.#rest?.close(0)]);
     this.#started = true;
-    const { model_config_file: path, model_config_file_poll_wait_seconds: pollWaitSeconds } = this.#options;
-    if (path !== "") {
-      const apply = (config: ModelServerConfig) => this.repository.applyConfig(config);
-      this.#configPoller = new ModelConfigFilePoller({ path, pollWaitSeconds, apply, logger, clock: this.#clock });
-      this.#configPoller.start();
-    }
-    this.#triton?.start();
+    this.#models.follow();
+  }
+
+  /** Serves a connection that the process in charge has accepted. */
+  accept(socket: Socket, door: Door): void {
+    if (door.kind === "grpc") this.#grpc?.accept(socket, door.origin);
+    else this.#rest?.accept(socket);
+  }
+
+  /** Says NOT_SERVING from now on, and goes on serving. */
+  drain(): void {
+    this.#servingSwitch.drain();
   }
 
   /** Looks for new versions now instead of at the next poll. */
   pollNow(): Promise<void> {
-    return this.#triton?.controlMode === "poll" ? this.#triton.poll() : this.repository.poll();
+    return this.#models.pollNow();
   }
 
   /** Reads the certificates behind ssl_config_file now instead of at the next look. */
@@ -243,9 +221,8 @@ export class Server {
     await Promise.all([
       this.#grpc?.close(shutdownTimeoutMs),
       this.#rest?.close(shutdownTimeoutMs),
-      this.#configPoller?.close(),
+      this.#models.stopFollowing(),
       this.#sslConfig?.close(),
-      this.#triton?.close(),
     ]);
     await this.#releaseModels();
     this.#lag.close();
@@ -279,43 +256,6 @@ export class Server {
     return welcome(this.repository.listModels(), { grpcPort: this.#grpcPort, restPort: this.#restPort });
   }
 
-  async #firstConfig(): Promise<ModelServerConfig> {
-    const { model_config_file: path, model_name: name, model_base_path: basePath } = this.#options;
-    if (this.#triton !== undefined) return await this.#triton.firstConfig();
-    if (path !== "") return await readModelConfigFile(path);
-    if (basePath !== "") return singleModelConfig(name, basePath);
-    throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
-  }
-
-  #makeTritonRepository(configs: TritonConfigs): TritonRepository {
-    const { model_repository: directories, load_model: loadModels } = this.#options;
-    const names = (text: string) => text.split(",").filter((name) => name !== "");
-    return new TritonRepository(
-      {
-        directories: names(directories),
-        controlMode: this.#options.model_control_mode,
-        loadModels: names(loadModels),
-        pollSeconds: this.#options.repository_poll_secs,
-      },
-      { configs, repository: this.repository, clock: this.#clock, logger: this.logger },
-    );
-  }
-
-  /** One bad model holds nobody back, unless TensorFlow Serving's way was asked for. */
-  async #whenModelsAreTried(): Promise<void> {
-    if (this.#options.strict_startup) {
-      const failed = await this.repository.firstSettled(this.#stopped);
-      if (failed.length > 0) throw startupError(failed);
-      return;
-    }
-    const patience = this.#clock.now() + this.#options.startup_wait_ms;
-    while (!this.repository.settled() && this.#closing === undefined && this.#clock.now() < patience)
-      await this.#delay(20);
-    for (const { name, sourceError } of this.repository.listModels()) {
-      if (sourceError !== "") this.logger.error("a model cannot be served", { model: name, reason: sourceError });
-    }
-  }
-
   #wireMetrics(): void {
     const { metrics, repository } = this;
     repository.onStateChange((name, { version, state }) => metrics.setVersionState(name, version, state));
@@ -327,6 +267,13 @@ export class Server {
   async #openDoors(grpc: GrpcTransport): Promise<void> {
     const { bind_address: host, port, rest_api_port: restPort, grpc_socket_path: socketPath } = this.#options;
     const any = this.#context.anyPort === true;
+    if (this.#context.member !== undefined) {
+      // The process in charge listens.
+      if (restPort === 0) return;
+      this.#rest = await this.#makeRest();
+      await this.#rest.prepare();
+      return;
+    }
     if (port !== 0) {
       this.#grpcPort = await grpc.listenTcp(host, any ? 0 : port);
       this.logger.info(`Running gRPC ModelServer at ${host}:${this.#grpcPort} ...`);
@@ -354,14 +301,14 @@ export class Server {
       }),
       ...modelService(this.repository, {
         management: options.management,
-        readCounter: (internalName) => this.metrics.readCounter(internalName),
+        readCounter: (internalName) => this.#figures.counter(internalName),
       }),
       ...catalogService(this.repository),
       ...inferenceService(
         {
           repository: this.repository,
           repositoryCalls: this.#repositoryCalls,
-          statistics: this.metrics.inferenceStatistics,
+          readStatistics: () => this.#figures.statistics(),
           servingSwitch: this.#servingSwitch,
           clock: this.#clock,
           logger: this.logger,
@@ -403,12 +350,12 @@ export class Server {
         repository: this.repository,
         servingSwitch: this.#servingSwitch,
         observer: this.#observer,
-        metricsPage: () => this.metrics.text(),
+        metricsPage: () => this.#figures.page(),
         logger: this.logger,
         clock: this.#clock,
         openInference: {
           repositoryCalls: this.#repositoryCalls,
-          statistics: this.metrics.inferenceStatistics,
+          readStatistics: () => this.#figures.statistics(),
           version: this.#context.version ?? "",
         },
       },

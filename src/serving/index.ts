@@ -34,6 +34,7 @@ export {
   FileSystemModelRepository,
   type ModelRepository,
   type ModelRepositoryContext,
+  type ServedRepository,
 } from "./model-repository.js";
 export type { ModelRepositoryOptions, ScheduledBatching } from "./model-repository-options.js";
 export type { ModelStatus, ServableState, VersionStatus } from "./model-status.js";

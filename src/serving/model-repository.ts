@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import { type Cancellation, neverCancelled } from "../cancellation.js";
 import { type Clock, systemClock } from "../clock.js";
 import { availableCpus, type ModelRuntime } from "../runtime/index.js";
@@ -11,7 +10,7 @@ import {
   type StatusError,
   unavailable,
 } from "../status.js";
-import { type Logger, silentLogger } from "../telemetry/index.js";
+import { type Logger, type SessionLoad, silentLogger } from "../telemetry/index.js";
 import { availabilityPreserving } from "./lifecycle/aspired-version-policy.js";
 import { AspiredVersionsManager } from "./lifecycle/aspired-versions-manager.js";
 import { FileSystemSource } from "./lifecycle/file-system-source.js";
@@ -21,6 +20,7 @@ import { ServableStateMonitor } from "./lifecycle/servable-state-monitor.js";
 import { type ConfiguredModel, compareConfigs, type ModelServerConfig, validateModelConfigs } from "./model-config.js";
 import { type ModelRepositoryOptions, validateModelRepositoryOptions } from "./model-repository-options.js";
 import type { ModelStatus, VersionStatus } from "./model-status.js";
+import { ReadableRepository } from "./readable-repository.js";
 import { RequestLogs } from "./request-log.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
 import { didNotBecomeAvailable, type UnavailableModel } from "./unavailable-model.js";
@@ -70,6 +70,22 @@ export interface ConfigurableModelRepository extends ModelRepository {
   reloadConfig(config: ModelServerConfig, cancellation: Cancellation): Promise<void>;
 }
 
+/** A repository as a server has it: what its doors, its metrics and its end need. */
+export interface ServedRepository extends ConfigurableModelRepository {
+  /** Where a sample of the models' calls is written to. */
+  readonly requestLogs: RequestLogs;
+  /** How busy everything is that can answer at this moment: for metrics. */
+  sessionLoads(): SessionLoad[];
+  /** Handles that have not been returned, and versions that are in memory or on their way: both 0 after close. */
+  readonly openHandles: number;
+  readonly liveVersions: number;
+  /**
+   * Unloads everything; resolves when all handles are back and all sessions released.
+   * @param cancellation ends the waiting
+   */
+  close(cancellation?: Cancellation): Promise<void>;
+}
+
 export interface ModelRepositoryContext {
   readonly runtime: ModelRuntime;
   readonly logger?: Logger;
@@ -91,18 +107,14 @@ export function createModelRepository(
 }
 
 /** Serves what lies in the base paths of a configuration, and follows both. */
-export class FileSystemModelRepository implements ConfigurableModelRepository {
+export class FileSystemModelRepository extends ReadableRepository implements ServedRepository {
   /** Where a sample of the models' calls is written to, as their configuration has it. */
   readonly requestLogs: RequestLogs;
   readonly #options: ModelRepositoryOptions;
   readonly #logger: Logger;
-  readonly #monitor: ServableStateMonitor;
+  protected readonly monitor: ServableStateMonitor;
   readonly #manager: AspiredVersionsManager;
   readonly #source: FileSystemSource;
-  /** undefined until a configuration has been applied. */
-  #configured: ReadonlyMap<string, ConfiguredModel> | undefined;
-  /** What the last look at a model's base path said; absent before the first. */
-  readonly #verdicts = new Map<string, string>();
   /** What had happened to versions of a model before it was configured, and so says nothing of it. */
   readonly #history = new Map<string, ReadonlySet<VersionStatus>>();
   /** Each looks at all models again whenever anything has changed. */
@@ -113,6 +125,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
   #closed = false;
 
   constructor(options: ModelRepositoryOptions, context: ModelRepositoryContext) {
+    super();
     const { runtime, logger, clock, onLoadAttempt, readWarmupRecord, onWarmup, onLoggedRequest } = context;
     this.#options = options;
     this.#logger = logger ?? silentLogger;
@@ -120,8 +133,8 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     this.requestLogs = new RequestLogs({ ...shared, ...(onLoggedRequest && { onRecord: onLoggedRequest }) });
     const { warmupIterations: iterations } = options;
     const warmup = readWarmupRecord && iterations > 0 ? { readRecord: readWarmupRecord, iterations } : undefined;
-    this.#monitor = new ServableStateMonitor(this.#logger);
-    this.#monitor.onStateChange(() => this.#wake());
+    this.monitor = new ServableStateMonitor(this.#logger);
+    this.monitor.onStateChange(() => this.#wake());
     this.#manager = new AspiredVersionsManager({
       ...shared,
       policy: availabilityPreserving,
@@ -129,7 +142,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       maxNumLoadRetries: options.maxNumLoadRetries,
       loadRetryIntervalMicros: options.loadRetryIntervalMicros,
       makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime, warmup, onWarmup }),
-      monitor: this.#monitor,
+      monitor: this.monitor,
       onLoadAttempt: onLoadAttempt ?? (() => {}),
       onChange: () => this.#wake(),
     });
@@ -138,7 +151,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       pollWaitSeconds: options.fileSystemPollWaitSeconds,
       aspire: (name, versions) => this.#manager.setAspiredVersions(name, versions),
       onVerdict: (name, sourceError) => {
-        this.#verdicts.set(name, sourceError);
+        this.verdicts.set(name, sourceError);
         this.#wake();
       },
     });
@@ -172,7 +185,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
    * @returns the models that do not answer; see startupError
    */
   firstSettled(cancellation: Cancellation): Promise<readonly UnavailableModel[]> {
-    return this.#whenSettled([...(this.#configured?.keys() ?? [])], cancellation);
+    return this.#whenSettled([...(this.configured?.keys() ?? [])], cancellation);
   }
 
   /**
@@ -186,7 +199,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     const failures = () => {
       const found = this.#manager.failures(name);
       if (found === "pending") return undefined;
-      const sourceError = this.#verdicts.get(name) ?? "";
+      const sourceError = this.verdicts.get(name) ?? "";
       if (found.size === 0 && sourceError !== "") return [{ name, version: undefined, error: notFound(sourceError) }];
       return [...found].map(([version, error]) => ({ name, version, error }));
     };
@@ -209,56 +222,12 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     await orCancelled(Promise.all([this.#manager.close(), this.requestLogs.close()]), cancellation);
   }
 
-  getServableHandle({ name, version, versionLabel }: ModelSpec): ServableHandle {
-    if (name === "") throw invalidArgument("ModelSpec has no name specified.");
-    const wanted = versionLabel === undefined ? version : this.#versionOf(name, versionLabel);
-    const handle = this.#manager.acquire(name, wanted);
-    if (handle !== undefined) return handle;
-    throw notFound(
-      `Servable not found for request: ${wanted === undefined ? `Latest(${name})` : `Specific(${name}, ${wanted})`}`,
-    );
+  protected acquire(name: string, version: bigint | undefined): ServableHandle | undefined {
+    return this.#manager.acquire(name, version);
   }
 
-  #versionOf(name: string, label: string): bigint {
-    if (this.#configured === undefined) throw unavailable(`Model labels does not init yet.${label}`);
-    const version = this.#configured.get(name)?.versionLabels.get(label);
-    if (version === undefined) throw invalidArgument(`Unrecognized servable version label: ${label}`);
-    return version;
-  }
-
-  getModelStatus(name: string, version?: bigint): readonly VersionStatus[] {
-    if (version !== undefined) {
-      const status = this.#monitor.version(name, version);
-      if (status === undefined) throw notFound(`Could not find version ${version} of model ${name}`);
-      return [status];
-    }
-    const versions = this.#monitor.versions(name);
-    if (versions.length === 0) throw notFound(`Could not find any versions of model ${name}`);
-    return versions;
-  }
-
-  listModels(): readonly ModelStatus[] {
-    const names = new Set([...(this.#configured?.keys() ?? []), ...this.#monitor.names()]);
-    return [...names].sort().map((name) => this.getModel(name)!);
-  }
-
-  getModel(name: string): ModelStatus | undefined {
-    const model = this.#configured?.get(name);
-    const versions = this.#monitor.versions(name);
-    if (model === undefined && versions.length === 0) return undefined;
-    return {
-      name,
-      basePath: model?.basePath ?? dirname(versions[0]!.path),
-      configured: model !== undefined,
-      versions,
-      labels: model?.versionLabels ?? new Map(),
-      defaultVersion: this.#manager.latestVersion(name),
-      sourceError: (model && this.#verdicts.get(name)) ?? "",
-    };
-  }
-
-  onStateChange(listener: (name: string, status: VersionStatus) => void): () => void {
-    return this.#monitor.onStateChange(listener);
+  protected latestVersion(name: string): bigint | undefined {
+    return this.#manager.latestVersion(name);
   }
 
   onChange(listener: () => void): () => void {
@@ -268,14 +237,13 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
 
   settled(): boolean {
     if (!this.#started) return false;
-    return [...(this.#configured?.keys() ?? [])].every(
+    return [...(this.configured?.keys() ?? [])].every(
       (name) =>
         this.#outcome(name) !== "pending" || this.#versions(name).some(({ lastFailure }) => lastFailure !== undefined),
     );
   }
 
-  /** How busy everything is that can answer at this moment: for metrics. */
-  sessionLoads(): { model: string; version: bigint; queued: number; running: number; sessions: number }[] {
+  sessionLoads(): SessionLoad[] {
     return this.#manager.readyServables().map(({ id, session }) => ({
       model: id.name,
       version: id.version,
@@ -284,7 +252,6 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     }));
   }
 
-  /** Handles that have not been returned, and versions that are in memory or on their way: both 0 after close. */
   get openHandles(): number {
     return this.#manager.openHandles();
   }
@@ -296,7 +263,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
   #apply(config: ModelServerConfig): readonly string[] {
     if (this.#closed) throw shuttingDown();
     if (config.kind !== "model_config_list") {
-      if (this.#configured !== undefined) {
+      if (this.configured !== undefined) {
         throw failedPrecondition(
           "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another.",
         );
@@ -304,17 +271,17 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
       if (config.kind === "none") return [];
       throw invalidArgument("custom_model_config is not supported; list models in model_config_list");
     }
-    const before = this.#configured ?? new Map<string, ConfiguredModel>();
+    const before = this.configured ?? new Map<string, ConfiguredModel>();
     const after = validateModelConfigs(config.models, {
       current: before,
       isAvailable: (name, version) => this.#manager.isAvailable(name, version),
       allowVersionLabelsForUnavailableModels: this.#options.allowVersionLabelsForUnavailableModels,
     });
     const { added, changed, removed } = compareConfigs(before, after);
-    for (const name of [...added, ...changed, ...removed]) this.#verdicts.delete(name);
+    for (const name of [...added, ...changed, ...removed]) this.verdicts.delete(name);
     for (const name of removed) this.#history.delete(name);
-    for (const name of added) this.#history.set(name, new Set(this.#monitor.versions(name)));
-    this.#configured = after;
+    for (const name of added) this.#history.set(name, new Set(this.monitor.versions(name)));
+    this.configured = after;
     if (added.length + changed.length + removed.length > 0) {
       this.#logger.info("model configuration applied", { added, changed, removed });
     }
@@ -377,7 +344,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
 
   /** What has become of a model since it was configured. */
   #outcome(name: string): "pending" | "available" | UnavailableModel {
-    if (this.#configured?.has(name) !== true) {
+    if (this.configured?.has(name) !== true) {
       return { name, version: undefined, error: notFound("it is no longer configured") };
     }
     const versions = this.#versions(name);
@@ -388,7 +355,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
     );
     if (decisive?.error !== undefined) return { name, version: decisive.version, error: decisive.error };
     if (decisive !== undefined) return "available";
-    const sourceError = this.#verdicts.get(name) ?? "";
+    const sourceError = this.verdicts.get(name) ?? "";
     if (sourceError !== "" && versions.every(({ state }) => state === "END")) {
       return { name, version: undefined, error: notFound(sourceError) };
     }
@@ -397,7 +364,7 @@ export class FileSystemModelRepository implements ConfigurableModelRepository {
 
   #versions(name: string): readonly VersionStatus[] {
     const history = this.#history.get(name);
-    return this.#monitor.versions(name).filter((status) => !history?.has(status));
+    return this.monitor.versions(name).filter((status) => !history?.has(status));
   }
 }
 

@@ -37,7 +37,7 @@ export async function startInferenceServices(
           control: options.control,
           management: options.management ?? "local",
         }),
-        statistics,
+        readStatistics: () => statistics,
         servingSwitch,
         clock: systemClock,
         logger: log,

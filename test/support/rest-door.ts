@@ -47,7 +47,7 @@ export class RestDoor implements AsyncDisposable {
         clock,
         openInference: {
           repositoryCalls: new RepositoryCalls({ repository: this.repository, control, management: "local" }),
-          statistics: this.statistics,
+          readStatistics: () => this.statistics,
           version: "1.2.3",
         },
       },

@@ -56,7 +56,8 @@ import type { ServingSwitch } from "./serving-switch.js";
 export interface InferenceServiceDeps {
   readonly repository: ModelRepository;
   readonly repositoryCalls: RepositoryCalls;
-  readonly statistics: InferenceStatistics;
+  /** What every version has answered so far, of the whole server. */
+  readonly readStatistics: () => InferenceStatistics | Promise<InferenceStatistics>;
   readonly servingSwitch: ServingSwitch;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -125,7 +126,7 @@ function serverMethods({ repository, servingSwitch, version }: InferenceServiceD
   ];
 }
 
-function modelMethods({ repository, statistics }: InferenceServiceDeps): Method[] {
+function modelMethods({ repository, readStatistics }: InferenceServiceDeps): Method[] {
   return [
     unary("ModelReady", ModelReadyRequest, ModelReadyResponse, ({ name, version }, { record }) => {
       record.model = name;
@@ -141,8 +142,8 @@ function modelMethods({ repository, statistics }: InferenceServiceDeps): Method[
       using handle = findServable(repository, name, version);
       return { config: toModelConfig(handle.servable) };
     }),
-    unary("ModelStatistics", ModelStatisticsRequest, ModelStatisticsResponse, ({ name, version }) => ({
-      modelStats: modelStatistics(repository, statistics, name, version).map(toModelStatistics),
+    unary("ModelStatistics", ModelStatisticsRequest, ModelStatisticsResponse, async ({ name, version }) => ({
+      modelStats: modelStatistics(repository, await readStatistics(), name, version).map(toModelStatistics),
     })),
   ];
 }

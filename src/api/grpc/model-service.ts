@@ -15,7 +15,7 @@ export interface ReloadConfigOptions {
   /** Who may reload. */
   readonly management: ManagementPolicy;
   /** A counter's value by TensorFlow Serving's internal name ("/tensorflow/serving/request_count"); 0 for one we do not have. */
-  readonly readCounter: (internalName: string) => number;
+  readonly readCounter: (internalName: string) => number | Promise<number>;
 }
 
 /** tensorflow.serving.ModelService: GetModelStatus and HandleReloadConfigRequest. */
@@ -67,13 +67,18 @@ function reloadConfigMethod(
           "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
         );
       }
-      const before = new Map(metricNames.map((name) => [name, readCounter(name)]));
+      const read = async () => await Promise.all(metricNames.map(readCounter));
+      const before = await read();
       await repository.reloadConfig(config, cancellation);
-      const metric = [...before].map(([name, value]) => ({
-        name,
-        valueIncrease: { $case: "int64ValueIncrease" as const, value: BigInt(readCounter(name) - value) },
-      }));
-      return { status: { errorCode: Code.OK, errorMessage: "" }, metric };
+      const after = await read();
+      const metric = new Map(metricNames.map((name, index) => [name, after[index]! - before[index]!]));
+      return {
+        status: { errorCode: Code.OK, errorMessage: "" },
+        metric: [...metric].map(([name, increase]) => ({
+          name,
+          valueIncrease: { $case: "int64ValueIncrease" as const, value: BigInt(increase) },
+        })),
+      };
     },
   };
 }

@@ -1,5 +1,6 @@
 // What a transport needs to know of our services, and what a handler may know of a transport. Nothing else crosses, so
 // that a transport can be replaced without touching a handler.
+import type { Socket } from "node:net";
 import type { Cancellation } from "../../cancellation.js";
 import type { CallRecord } from "../../telemetry/index.js";
 
@@ -70,11 +71,16 @@ export type Method =
 /** All methods by path. */
 export type ServiceTable = ReadonlyMap<string, Method>;
 
+/** How a connection came: what its calls' peers are told from. */
+export type Origin = { readonly kind: "tcp" } | { readonly kind: "unix"; readonly path: string };
+
 /** A gRPC server that answers from a table. */
 export interface GrpcTransport {
   /** Listens; resolves to the port that was bound (the one asked for, or the one the system chose for 0). */
   listenTcp(host: string, port: number): Promise<number>;
   listenUnix(path: string): Promise<void>;
+  /** Serves a connection that another process has accepted. */
+  accept(socket: Socket, origin: Origin): void;
   /** No new connections or calls; resolves when all calls have ended, or cuts those that remain after `graceMs`. */
   close(graceMs: number): Promise<void>;
 }

@@ -22,7 +22,7 @@ export interface RestServerDeps {
   /** Hears of every call under /v1/ and /v2 once, when it is over. */
   readonly observer: CallObserver;
   /** The page of all metrics, in Prometheus' text format. */
-  readonly metricsPage: () => string;
+  readonly metricsPage: () => string | Promise<string>;
   readonly logger: Logger;
   readonly clock: Clock;
   /** What answers under /v2. */
@@ -53,6 +53,10 @@ const handshakeTimeoutMs = 10_000;
 export interface RestServer {
   /** Listens; resolves to the port that was bound (the one asked for, or the one the system chose for 0). */
   listen(host: string, port: number): Promise<number>;
+  /** In the place of listening: makes ready for connections that another process accepts. */
+  prepare(): Promise<void>;
+  /** Serves a connection that another process has accepted. */
+  accept(socket: Socket): void;
   /**
    * No new connections, and idle ones are closed; resolves when all calls have been answered, or cuts those that
    * remain after `graceMs`.
@@ -93,10 +97,17 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
       await app.listen({ host, port });
       return (app.server.address() as AddressInfo).port;
     },
+    async prepare() {
+      await app.ready();
+      // Node begins to hold connections to their time limits once its server listens.
+      app.server.emit("listening");
+    },
+    accept: (socket) => app.server.emit("connection", socket),
     async close(graceMs) {
       const timer = deps.clock.setTimer(graceMs, () => connections.cut());
       connections.close();
       await app.close();
+      await connections.ended();
       handshakes?.close();
       timer.cancel();
     },
@@ -209,14 +220,25 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
 class Connections {
   closing = false;
   readonly #calls = new Map<Socket, number>();
+  /** Called when the last connection has ended. */
+  readonly #whenEmpty: (() => void)[] = [];
   /** Connections whose TLS handshake is under way, by their peer: a handshake comes back as another socket. */
   readonly #shaking = new Map<string, Socket>();
 
   watch(server: Server): void {
     server.on("connection", (socket: Socket) => {
       this.#calls.set(socket, 0);
-      socket.once("close", () => this.#calls.delete(socket));
+      socket.once("close", () => {
+        this.#calls.delete(socket);
+        if (this.#calls.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
+      });
     });
+  }
+
+  /** Resolves when there is none. */
+  async ended(): Promise<void> {
+    if (this.#calls.size === 0) return;
+    await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
   }
 
   shakeHands(socket: Socket): void {

@@ -25,7 +25,8 @@ import { RestCall, type RestCallDeps } from "./rest-call.js";
 /** What the protocol needs beside what every REST call does. */
 export interface OipDeps {
   readonly repositoryCalls: RepositoryCalls;
-  readonly statistics: InferenceStatistics;
+  /** What every version has answered so far, of the whole server. */
+  readonly readStatistics: () => InferenceStatistics | Promise<InferenceStatistics>;
   /** Of this package. */
   readonly version: string;
 }
@@ -65,7 +66,15 @@ export function serveOip(request: IncomingMessage, response: ServerResponse, dep
 }
 
 function answerGet(call: RestCall, target: OipTarget, deps: OipRoutesDeps): void {
-  const body = JSON.stringify(describe(target, deps));
+  const described = describe(target, deps);
+  if (described instanceof Promise) {
+    described.then(
+      (value) => call.answerJson(JSON.stringify(value)),
+      (error: unknown) => call.fail(error),
+    );
+    return;
+  }
+  const body = JSON.stringify(described);
   if (target.kind === "ready" && !isReady(deps)) {
     call.refuse(400, Code.UNAVAILABLE, "the server is not ready", body); // Triton's status for "no"
   } else call.answerJson(body);
@@ -111,8 +120,12 @@ function describe(target: OipTarget, deps: OipRoutesDeps): unknown {
   }
 }
 
-function statisticsJson(model: string, version: string, { repository, statistics }: OipRoutesDeps): object {
-  const found = modelStatistics(repository, statistics, model, version);
+async function statisticsJson(
+  model: string,
+  version: string,
+  { repository, readStatistics }: OipRoutesDeps,
+): Promise<object> {
+  const found = modelStatistics(repository, await readStatistics(), model, version);
   return { model_stats: found.map((each) => messageToJson(toModelStatistics(each))) };
 }
 

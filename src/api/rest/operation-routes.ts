@@ -6,7 +6,7 @@ export interface OperationRoutesDeps {
   readonly repository: ModelRepository;
   readonly servingSwitch: ServingSwitch;
   /** The page of all metrics, in Prometheus' text format. */
-  readonly metricsPage: () => string;
+  readonly metricsPage: () => string | Promise<string>;
   /** Where the page is served. */
   readonly metricsPaths: readonly string[];
 }
@@ -24,7 +24,10 @@ export function addOperationRoutes(app: FastifyInstance, deps: OperationRoutesDe
   });
 
   for (const path of new Set(deps.metricsPaths)) {
-    app.get(path, (_request, reply) => reply.type("text/plain; version=0.0.4; charset=utf-8").send(deps.metricsPage()));
+    app.get(path, async (_request, reply) => {
+      const page = await deps.metricsPage();
+      return reply.type("text/plain; version=0.0.4; charset=utf-8").send(page);
+    });
   }
 }
 

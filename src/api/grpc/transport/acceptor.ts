@@ -2,9 +2,7 @@ import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type ListenOptions, type Server, type Socket } from "node:net";
 import { errorMessage, unavailable } from "../../../status.js";
 import type { Logger } from "../../../telemetry/index.js";
-
-/** How a connection came: what its calls' peers are told from. */
-export type Origin = { readonly kind: "tcp" } | { readonly kind: "unix"; readonly path: string };
+import type { Origin } from "../service-table.js";
 
 /** Accepts connections and remembers the open ones, so that at the end they can be waited for, or cut. */
 export class Acceptor {
@@ -12,6 +10,8 @@ export class Acceptor {
   readonly #logger: Logger;
   readonly #servers = new Set<Server>();
   readonly #sockets = new Set<Socket>();
+  /** Called when the last connection has ended. */
+  readonly #whenEmpty: (() => void)[] = [];
 
   constructor(onConnection: (socket: Socket, origin: Origin) => void, logger: Logger) {
     this.#onConnection = onConnection;
@@ -32,11 +32,22 @@ export class Acceptor {
     await chmod(path, 0o660);
   }
 
+  /** Takes a connection that another process has accepted. */
+  accept(socket: Socket, origin: Origin): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      if (this.#sockets.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
+    });
+    this.#onConnection(socket, origin);
+  }
+
   /** No new connections; resolves when the open ones have ended. */
   async close(): Promise<void> {
-    const closing = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const server of this.#servers) server.close();
     this.#servers.clear();
-    await Promise.all(closing);
+    if (this.#sockets.size === 0) return;
+    await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
   }
 
   /** Cuts all open connections. */
@@ -47,9 +58,7 @@ export class Acceptor {
   #listen(options: ListenOptions, origin: Origin, name: string): Promise<Server> {
     // A peer that vanished without a word is noticed by TCP's own probes, which no proxy mistakes for a flood of pings.
     const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-      this.#onConnection(socket, origin);
+      this.accept(socket, origin);
     });
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(unavailable(`Cannot listen on ${name}: ${error.message}`)));

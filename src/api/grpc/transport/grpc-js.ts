@@ -16,8 +16,8 @@ import type { Logger } from "../../../telemetry/index.js";
 import { TlsHandshakes } from "../../tls/tls-handshakes.js";
 import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../dispatch.js";
 import { tcpPeer, unixPeer } from "../peer.js";
-import type { GrpcTransport, Metadata, Peer, ServiceTable } from "../service-table.js";
-import { Acceptor, type Origin } from "./acceptor.js";
+import type { GrpcTransport, Metadata, Origin, Peer, ServiceTable } from "../service-table.js";
+import { Acceptor } from "./acceptor.js";
 import { type GrpcTransportOptions, receiveLimitHint } from "./transport-options.js";
 
 export interface GrpcTransportDeps {
@@ -69,6 +69,10 @@ class GrpcJsTransport implements GrpcTransport {
 
   listenUnix(path: string): Promise<void> {
     return this.#acceptor.listenUnix(path);
+  }
+
+  accept(socket: Socket, origin: Origin): void {
+    this.#acceptor.accept(socket, origin);
   }
 
   async close(graceMs: number): Promise<void> {

@@ -7,8 +7,8 @@ import { unavailable } from "../../../../status.js";
 import { TlsHandshakes } from "../../../tls/tls-handshakes.js";
 import type { TlsOptions } from "../../../tls/tls-options.js";
 import { tcpPeer, unixPeer } from "../../peer.js";
-import type { GrpcTransport, ServiceTable } from "../../service-table.js";
-import { Acceptor, type Origin } from "../acceptor.js";
+import type { GrpcTransport, Origin, ServiceTable } from "../../service-table.js";
+import { Acceptor } from "../acceptor.js";
 import type { GrpcTransportDeps } from "../grpc-js.js";
 import { Http2Connection } from "./http2-connection.js";
 import { type Http2Options, validateHttp2Options } from "./http2-options.js";
@@ -54,6 +54,10 @@ class Http2Transport implements GrpcTransport {
 
   listenUnix(path: string): Promise<void> {
     return this.#acceptor.listenUnix(path);
+  }
+
+  accept(socket: Socket, origin: Origin): void {
+    this.#acceptor.accept(socket, origin);
   }
 
   async close(graceMs: number): Promise<void> {
