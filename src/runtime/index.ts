@@ -19,6 +19,7 @@ export {
 } from "./create-model-runtime.js";
 export type { LoadedModel, ModelRuntime } from "./model-runtime.js";
 export { StepSession, type StepSessionOptions } from "./placement/step-session.js";
+export { RunError } from "./run-error.js";
 export { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
 export type { PlacementInfo, RunOptions, RunResult, Session } from "./session.js";
 export { type SessionOptions, validateSessionOptions } from "./session-options.js";

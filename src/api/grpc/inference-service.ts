@@ -142,9 +142,11 @@ function modelMethods({ repository, readStatistics }: InferenceServiceDeps): Met
       using handle = findServable(repository, name, version);
       return { config: toModelConfig(handle.servable) };
     }),
-    unary("ModelStatistics", ModelStatisticsRequest, ModelStatisticsResponse, async ({ name, version }) => ({
-      modelStats: modelStatistics(repository, await readStatistics(), name, version).map(toModelStatistics),
-    })),
+    unary("ModelStatistics", ModelStatisticsRequest, ModelStatisticsResponse, async ({ name, version }, { record }) => {
+      if (name !== "") record.model = name;
+      const statistics = await readStatistics();
+      return { modelStats: modelStatistics(repository, statistics, name, version).map(toModelStatistics) };
+    }),
   ];
 }
 

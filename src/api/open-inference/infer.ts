@@ -1,6 +1,8 @@
 import type { Cancellation } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
+import { RunError } from "../../runtime/index.js";
 import { type ModelRepository, type PredictResult, runSignature } from "../../serving/index.js";
+import { Code, internal } from "../../status.js";
 import type { CallRecord } from "../../telemetry/index.js";
 import type { Tensor } from "../../tensor/index.js";
 import { type CheckedRequest, checkRequest } from "./check-request.js";
@@ -54,6 +56,10 @@ export async function infer(
     record.inputMs = inputMs;
     record.outputMs = Math.max(0, endMs - startMs - inputMs - result.queueMs - result.computeMs) + clock.now() - endMs;
     return { servableId: id, id: request.id, outputs };
+  } catch (thrown) {
+    // A failed run is Triton's own fault in its codes, whatever the runtime says of the values.
+    if (thrown instanceof RunError && thrown.code === Code.INVALID_ARGUMENT) throw internal(thrown.message);
+    throw thrown;
   } finally {
     handle[Symbol.dispose]();
   }

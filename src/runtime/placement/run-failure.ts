@@ -1,4 +1,5 @@
-import { Code, invalidArgument, StatusError } from "../../status.js";
+import { Code } from "../../status.js";
+import { RunError } from "../run-error.js";
 
 const longestText = 2000;
 
@@ -6,11 +7,11 @@ const longestText = 2000;
  * What the runtime complains of, as a status. Only words tell apart what the caller sent from what is wrong here, so
  * this reads words: those for shapes, types and positions mean the values; running out of memory is a limit.
  */
-export function runFailure(model: string, text: string): StatusError {
+export function runFailure(model: string, text: string): RunError {
   const message = `model "${model}": ${text.trim().slice(0, longestText)}`;
-  if (memory.test(text)) return new StatusError(Code.RESOURCE_EXHAUSTED, message);
-  if (values.test(text)) return invalidArgument(message);
-  return new StatusError(Code.INTERNAL, message);
+  if (memory.test(text)) return new RunError(Code.RESOURCE_EXHAUSTED, message);
+  if (values.test(text)) return new RunError(Code.INVALID_ARGUMENT, message);
+  return new RunError(Code.INTERNAL, message);
 }
 
 const memory = /failed to allocate memory|bad_alloc|bad allocation|out of memory|not enough memory/i;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Metadata } from "@grpc/grpc-js";
+import { RunError } from "../../../src/runtime/index.js";
 import { Code, codeName, internal, resourceExhausted } from "../../../src/status.js";
 import type { Tensor } from "../../../src/tensor/index.js";
 import {
@@ -283,6 +284,10 @@ describe("ModelInfer", () => {
     inference.services.repository.add("defect", 1n, [signature], failing(new TypeError("secret")));
     const request = (modelName: string) => inferRequest([{ shape: [1], raw: rawFloats(1) }], { modelName });
     assert.equal(await inference.refusal(request("full")), "RESOURCE_EXHAUSTED: queue is full");
+    // INVALID_ARGUMENT at TensorFlow Serving's doors.
+    const refused = new RunError(Code.INVALID_ARGUMENT, "cannot be reshaped");
+    inference.services.repository.add("refused", 1n, [signature], failing(refused));
+    assert.equal(await inference.refusal(request("refused")), "INTERNAL: cannot be reshaped");
     assert.match(await inference.refusal(request("defect")), /^INTERNAL: Internal error; the server's log has it/);
   });
 
