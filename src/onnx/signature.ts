@@ -23,6 +23,11 @@ export interface Feature {
   readonly spec: TensorSpec;
   /** One example's values, for examples that have none of their own. */
   readonly defaultValue: Tensor | undefined;
+  /**
+   * The one value that rows are filled up with when examples have different numbers of values; they may have none then.
+   * Only where the first dimension behind the batch is open. Without it, examples of different length are refused.
+   */
+  readonly padding?: Tensor;
 }
 
 /** One way to call a model: clients' aliases for tensors of the graph. */

@@ -1,22 +1,29 @@
 // What TensorFlow's ParseExample does inside a graph, by its rules and in its words: features become tensors.
 import type { Feature, TensorSpec } from "../onnx/index.js";
-import { invalidArgument } from "../status.js";
+import { invalidArgument, type StatusError } from "../status.js";
 import {
-  type ElementType,
   elementCount,
   elementTypeInfo,
   formatShape,
   isNumeric,
   type NumericData,
-  numberToFloat16,
   type Tensor,
 } from "../tensor/index.js";
 import type { Example, ExampleInput, FeatureKind, FeatureValues } from "./example.js";
+import {
+  dataTypeName,
+  doesNotFit,
+  featureKindOf,
+  type NumberWriter,
+  numberWriterOf,
+  requireKind,
+  requireRoom,
+  whereIs,
+} from "./feature-values.js";
+import { VariableLengthColumn } from "./variable-length-column.js";
 
 /** Bytes that defaults and the context may be multiplied to: an example of two bytes may stand for a large one. */
 const maxRepeatedBytes = 64 * 1024 * 1024;
-/** Elements of one tensor of strings, at most; each takes far more here than on the wire. */
-const maxStrings = 4 * 1024 * 1024;
 const noExample: Example = new Map();
 
 /**
@@ -29,9 +36,20 @@ export function exampleFeeds(features: ReadonlyMap<string, Feature>, input: Exam
   const wanted = new Set(features.keys());
   const context = input.context?.read(wanted) ?? noExample;
   const columns = [...features].map(
-    ([name, feature]) => new Column(name, feature, examples.count, integersMayBeFloats),
+    ([name, feature]): Column =>
+      feature.padding === undefined
+        ? new FixedColumn(name, feature, examples.count, integersMayBeFloats)
+        : new VariableLengthColumn(name, feature.spec, feature.padding, integersMayBeFloats),
   );
   let repeatedBytes = 0;
+  const repeat = (bytes: number) => {
+    repeatedBytes += bytes;
+    if (repeatedBytes > maxRepeatedBytes) {
+      throw invalidArgument(
+        `the context and default values come to more than ${maxRepeatedBytes} bytes for ${examples.count} examples`,
+      );
+    }
+  };
   for (let index = 0; index < examples.count; index++) {
     const example = examples.read(index, wanted);
     for (const column of columns) {
@@ -39,21 +57,29 @@ export function exampleFeeds(features: ReadonlyMap<string, Feature>, input: Exam
       const values = own ? example.get(column.name) : context.get(column.name);
       const added = column.add(index, values);
       if (own && values !== undefined) continue;
-      repeatedBytes += added;
-      if (repeatedBytes > maxRepeatedBytes) {
-        throw invalidArgument(
-          `the context and default values come to more than ${maxRepeatedBytes} bytes for ${examples.count} examples`,
-        );
-      }
+      repeat(added);
     }
   }
+  for (const column of columns) repeat(column.paddingBytes);
   return new Map(columns.map((column) => [column.spec.name, column.tensor()]));
 }
 
 /** One feature of all examples. */
-class Column {
+interface Column {
   readonly name: string;
   readonly spec: TensorSpec;
+  /** Adds one example's values; undefined stands for none. @returns the bytes they take */
+  add(index: number, values: FeatureValues | undefined): number;
+  /** What is added to all of them beyond their own values. */
+  readonly paddingBytes: number;
+  tensor(): Tensor;
+}
+
+/** Every example has the same number of values, or the default's. */
+class FixedColumn implements Column {
+  readonly name: string;
+  readonly spec: TensorSpec;
+  readonly paddingBytes = 0;
   readonly #kind: FeatureKind;
   readonly #defaultValue: Tensor | undefined;
   readonly #rows: number;
@@ -72,19 +98,13 @@ class Column {
     this.#defaultValue = defaultValue;
     this.#rows = rows;
     this.#integersMayBeFloats = integersMayBeFloats;
-    this.#write = numberWriters[spec.dtype] ?? writePlain;
+    this.#write = numberWriterOf(spec.dtype);
   }
 
-  /** Adds one example's values; undefined stands for none. @returns the bytes they take */
   add(index: number, values: FeatureValues | undefined): number {
     if (values === undefined) return this.#addDefault(index);
-    const { kind, count } = values;
-    if (kind !== this.#kind && !(this.#integersMayBeFloats && kind === "int64" && this.#kind === "float")) {
-      throw invalidArgument(
-        `${this.#where(index)}Data types don't match. ` +
-          `Data type: ${dataTypeName(kind)} but expected type: ${dataTypeName(this.#kind)}`,
-      );
-    }
+    const { count } = values;
+    requireKind(values, this.#kind, this.#integersMayBeFloats, whereIs(this.name, index));
     if (this.#rowShape === undefined) this.#open(index, count);
     if (count !== this.#rowSize) throw this.#wrongCount(index, count);
     if (this.#texts !== undefined) {
@@ -93,11 +113,7 @@ class Column {
       return 8 * count;
     }
     const fault = this.#write(this.#numbers!, index * count, values.numbers());
-    if (fault !== undefined) {
-      throw invalidArgument(
-        `${this.#where(index)}${fault} does not fit into ${this.spec.dtype}, the type of input ${this.spec.name}`,
-      );
-    }
+    if (fault !== undefined) throw doesNotFit(whereIs(this.name, index), fault, this.spec.dtype, this.spec.name);
     return count * this.#numbers!.BYTES_PER_ELEMENT;
   }
 
@@ -127,17 +143,11 @@ class Column {
     this.#rowShape = declared.map((size) => (typeof size === "number" ? size : count / fixed));
     this.#rowSize = count;
     const total = this.#rows * count;
-    const { array } = elementTypeInfo(this.spec.dtype);
-    if (array === undefined) {
-      if (total > maxStrings) throw invalidArgument(`feature ${this.name}: more than ${maxStrings} strings in a call`);
-      this.#texts = new Array<string>(total);
-      return;
-    }
     // No example has been seen beyond this one: that there is room for all is not to be taken from its word alone.
-    const bytes = total * array.BYTES_PER_ELEMENT;
-    if (bytes > maxColumnBytes)
-      throw invalidArgument(`feature ${this.name}: more than ${maxColumnBytes} bytes in a call`);
-    this.#numbers = new array(total);
+    requireRoom(this.name, this.spec.dtype, total);
+    const { array } = elementTypeInfo(this.spec.dtype);
+    if (array === undefined) this.#texts = new Array<string>(total);
+    else this.#numbers = new array(total);
   }
 
   tensor(): Tensor {
@@ -148,79 +158,15 @@ class Column {
     };
   }
 
-  #where(index: number): string {
-    return `Name: <unknown>, Key: ${this.name}, Index: ${index}.  `;
-  }
-
-  #wrongCount(index: number, count: number): Error {
-    const shape = this.#rowShape ?? this.spec.shape!.slice(1);
+  #wrongCount(index: number, count: number): StatusError {
+    const declared = this.spec.shape!.slice(1);
+    const isOpen = declared.some((size) => typeof size !== "number");
     return invalidArgument(
-      `${this.#where(index)}Number of ${this.#kind} values != expected.  ` +
-        `Values size: ${count} but output shape: ${formatShape(shape)}`,
+      `${whereIs(this.name, index)}Number of ${this.#kind} values != expected.  Values size: ${count} but output shape: ` +
+        formatShape(this.#rowShape ?? declared) +
+        (isOpen
+          ? "; examples of different length are padded for signatures of signature_defs.pbtxt only, and only in the first dimension"
+          : ""),
     );
   }
 }
-
-/** What one feature of one call may come to: 64 MiB of wire bytes, as int64 of one byte each. */
-const maxColumnBytes = 512 * 1024 * 1024;
-
-/** The list that fills an input of that type. */
-export function featureKindOf(dtype: ElementType): FeatureKind {
-  if (dtype === "string") return "bytes";
-  return dtype.includes("float") ? "float" : "int64";
-}
-
-/** TensorFlow's name for a feature's type. */
-function dataTypeName(kind: FeatureKind): string {
-  return kind === "bytes" ? "string" : kind;
-}
-
-/** Writes numbers from a position on. @returns the first that does not fit, if any */
-type NumberWriter = (
-  target: NumericData,
-  start: number,
-  values: Float32Array | Float64Array | BigInt64Array,
-) => bigint | undefined;
-
-const writePlain: NumberWriter = (target, start, values) => {
-  const to = target as Float64Array;
-  if (values instanceof BigInt64Array) for (let i = 0; i < values.length; i++) to[start + i] = Number(values[i]);
-  else to.set(values, start);
-  return undefined;
-};
-
-const writeHalf: NumberWriter = (target, start, values) => {
-  for (let i = 0; i < values.length; i++) (target as Uint16Array)[start + i] = numberToFloat16(Number(values[i]));
-  return undefined;
-};
-
-const integersBetween =
-  (min: bigint, max: bigint): NumberWriter =>
-  (target, start, values) => {
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i] as bigint;
-      if (value < min || value > max) return value;
-      (target as Int32Array)[start + i] = Number(value);
-    }
-    return undefined;
-  };
-
-const numberWriters: Readonly<Partial<Record<ElementType, NumberWriter>>> = {
-  float16: writeHalf,
-  bool: integersBetween(0n, 1n),
-  int8: integersBetween(-(2n ** 7n), 2n ** 7n - 1n),
-  int16: integersBetween(-(2n ** 15n), 2n ** 15n - 1n),
-  int32: integersBetween(-(2n ** 31n), 2n ** 31n - 1n),
-  uint8: integersBetween(0n, 2n ** 8n - 1n),
-  uint16: integersBetween(0n, 2n ** 16n - 1n),
-  uint32: integersBetween(0n, 2n ** 32n - 1n),
-  int64(target, start, values) {
-    (target as BigInt64Array).set(values as BigInt64Array, start);
-    return undefined;
-  },
-  uint64(target, start, values) {
-    for (const value of values as BigInt64Array) if (value < 0n) return value;
-    (target as BigUint64Array).set(new BigUint64Array((values as BigInt64Array).slice().buffer), start);
-    return undefined;
-  },
-};

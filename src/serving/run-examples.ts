@@ -84,9 +84,13 @@ export function haveSameFeatures(a: Signature, b: Signature): boolean {
   for (const [name, feature] of a.features) {
     const other = b.features.get(name);
     if (other === undefined || !isSameSpec(other.spec, feature.spec)) return false;
-    if (other.defaultValue !== feature.defaultValue) return false;
+    if (other.defaultValue !== feature.defaultValue || !isSamePadding(other.padding, feature.padding)) return false;
   }
   return true;
+}
+
+function isSamePadding(a: Tensor | undefined, b: Tensor | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && Object.is(a.data[0], b.data[0]));
 }
 
 function isSameSpec(a: TensorSpec, b: TensorSpec): boolean {

@@ -138,11 +138,18 @@ function toExampleSignature(
   inputs: ReadonlyMap<string, TensorSpec>,
   graph: ModelDescription,
 ): Signature {
-  const defaults = bindDefaults(def, inputs, (shape) => shape.slice(1));
+  const variable = new Set([...inputs].filter(([, spec]) => hasVariableLength(spec)).map(([alias]) => alias));
+  const defaults = bindDefaults(def, inputs, (shape, alias) => (variable.has(alias) ? undefined : shape.slice(1)));
   const features = new Map<string, Feature>();
   for (const [alias, spec] of inputs) {
     const name = inputs.size === 1 && alias === examplesAlias ? spec.name : alias;
-    features.set(name, { spec, defaultValue: defaults.get(alias) });
+    const value = defaults.get(alias);
+    features.set(
+      name,
+      variable.has(alias)
+        ? { spec, defaultValue: undefined, padding: paddingOf(alias, spec, value) }
+        : { spec, defaultValue: value },
+    );
   }
   const infos = new Map(def.outputs);
   const takesLabels = infos.get(classesAlias)?.name === undefined && infos.delete(classesAlias);
@@ -156,6 +163,27 @@ function toExampleSignature(
     );
   }
   return exampleSignature({ key, methodName, outputs }, features, labels);
+}
+
+/** What TensorFlow calls a variable-length feature: open behind the batch, and nowhere else. */
+function hasVariableLength({ shape }: TensorSpec): boolean {
+  if (shape === undefined || shape.length < 2) return false;
+  return typeof shape[1] !== "number" && shape.slice(2).every((size) => typeof size === "number");
+}
+
+/** As in TensorFlow: the default, which must be one value, or else zero, or the empty text. */
+function paddingOf(alias: string, { dtype }: TensorSpec, value: Tensor | undefined): Tensor {
+  if (value === undefined) {
+    const { array } = elementTypeInfo(dtype);
+    return { dtype, shape: [1], data: array === undefined ? [""] : new array(1) };
+  }
+  if (value.data.length !== 1) {
+    throw invalidArgument(
+      `default "${alias}" has ${value.data.length} values; the feature has a variable length, and its default is the one ` +
+        "value that shorter examples are padded with",
+    );
+  }
+  return value;
 }
 
 /** In the graph's order, whatever the file's is. */
@@ -220,11 +248,11 @@ function narrow(what: string, spec: TensorSpec, { dtype, tensor_shape: given }: 
   };
 }
 
-/** @param shapeOf what of an input's shape a default value has */
+/** @param shapeOf what of an input's shape a default value has; undefined: any */
 function bindDefaults(
   def: SignatureDef,
   inputs: ReadonlyMap<string, TensorSpec>,
-  shapeOf = (shape: readonly Dimension[]) => shape,
+  shapeOf: (shape: readonly Dimension[], alias: string) => readonly Dimension[] | undefined = (shape) => shape,
 ): ReadonlyMap<string, Tensor> {
   const defaults = new Map<string, Tensor>();
   for (const [alias, proto] of def.defaults) {
@@ -234,7 +262,7 @@ function bindDefaults(
     if (value.dtype !== spec.dtype) {
       throw invalidArgument(`default "${alias}" is ${value.dtype}; the input is ${spec.dtype}`);
     }
-    const shape = spec.shape && shapeOf(spec.shape);
+    const shape = spec.shape && shapeOf(spec.shape, alias);
     const fits =
       shape === undefined ||
       (shape.length === value.shape.length &&

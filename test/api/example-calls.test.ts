@@ -243,6 +243,104 @@ describe("features", () => {
     );
   });
 
+  // What tf.io.parse_example answers for FixedLenSequenceFeature([2], …, allow_missing=True), and so on.
+  const padded: [
+    what: string,
+    TensorSpec,
+    padding: Tensor["data"],
+    FeatureMessage["kind"][],
+    string[],
+    shape: number[],
+    unknown[],
+  ][] = [
+    [
+      "steps of two, with zeros",
+      spec("f", "float32", ["batch", "steps", 2]),
+      new Float32Array(1),
+      [floatList(1, 2), undefined, floatList(3, 4, 5, 6)],
+      ["[1.0, 2.0]", "[]", "[3.0, 4.0, 5.0, 6.0]"],
+      [3, 2, 2],
+      [1, 2, 0, 0, 0, 0, 0, 0, 3, 4, 5, 6],
+    ],
+    [
+      "with the default",
+      spec("f", "int32", ["batch", undefined]),
+      Int32Array.of(-1),
+      [int64List(1n), int64List(), int64List(3n, 4n)],
+      ["1", "[]", "[3, 4]"],
+      [3, 2],
+      [1, -1, -1, -1, 3, 4],
+    ],
+    [
+      "texts, with the empty one",
+      spec("f", "string", ["batch", undefined]),
+      [""],
+      [bytesList("a"), undefined, bytesList("b", "c")],
+      ['"a"', "[]", '["b", "c"]'],
+      [3, 2],
+      ["a", "", "", "", "b", "c"],
+    ],
+    [
+      "to nothing, when there is nothing",
+      spec("f", "int64", ["batch", undefined]),
+      BigInt64Array.of(0n),
+      [undefined, undefined],
+      ["[]", "[]"],
+      [2, 0],
+      [],
+    ],
+  ];
+  for (const [what, featureSpec, data, kinds, texts, shape, expected] of padded) {
+    it(`of variable length are padded to the longest: ${what}, over either door`, async () => {
+      let seen: Tensor | undefined;
+      const run: Run = (feeds) => {
+        seen = feeds.get("f");
+        return new Map([["s", floats([kinds.length], ...kinds.map(() => 1))]]);
+      };
+      const padding: Tensor = { dtype: featureSpec.dtype, shape: [1], data };
+      const of = new Map([["f", { spec: featureSpec, defaultValue: undefined, padding }]]);
+      add(what, [onExamples("regress", regressMethod, { outputs: spec("s", "float32", ["batch"]) }, of)], run);
+      await regress(what, "", listOf(...kinds.map((kind) => features1(kind ? { f: kind } : {}))));
+      assert.deepEqual(
+        [seen!.dtype, seen!.shape, [...(seen!.data as unknown[])]],
+        [featureSpec.dtype, shape, expected],
+      );
+      seen = undefined;
+      const body = `{"examples": [${texts.map((text) => `{"f": ${text}}`).join(", ")}]}`;
+      assert.equal((await rest(`${encodeURIComponent(what)}:regress`, body)).status, 200);
+      assert.deepEqual(
+        [seen!.dtype, seen!.shape, [...(seen!.data as unknown[])]],
+        [featureSpec.dtype, shape, expected],
+      );
+    });
+  }
+
+  it("of variable length cannot be padded without end, and come in whole steps", async () => {
+    const ofSteps = new Map([
+      ["x", { spec: spec("x", "float32", ["batch", undefined, 2]), defaultValue: undefined, padding: floats([1], 0) }],
+    ]);
+    add("steps", [onExamples("regress", regressMethod, { outputs: sum }, ofSteps)]);
+    const long = features1({ x: floatList(...new Array(100_000).fill(1)) });
+    const many = await failureOf(regress("steps", "", listOf(long, ...new Array(1000).fill(features1({})))));
+    assert.match(many.details, /the context and default values come to more than/);
+    assert.equal(
+      (await failureOf(regress("steps", "", listOf(features1({ x: floatList(1, 2, 3) }))))).details,
+      "Name: <unknown>, Key: x, Index: 0.  Number of float values is not a multiple of stride length. " +
+        "Saw 3 values but output shape is: [?,2]",
+    );
+  });
+
+  it("of an open length that nobody declared are refused when they differ", async () => {
+    const open = features([spec("x", "float32", ["batch", "n"])]);
+    add("open", [onExamples("regress", regressMethod, { outputs: sum }, open)]);
+    assert.equal((await regress("open", "", good)).result!.regressions.length, 2);
+    assert.match(
+      (await failureOf(regress("open", "", listOf(features1({ x: floatList(1, 2) }), features1({ x: floatList(1) })))))
+        .details,
+      /Index: 1\. {2}Number of float values != expected\. {2}Values size: 1 but output shape: \[2\]; examples of different length/,
+    );
+  });
+
   it("that do not fit the graph's type, or are no text, are refused by name", async () => {
     const answer = await failureOf(regress("uint8", "", listOf(features1({ f: int64List(0n, 256n) }))));
     assert.match(answer.details, /Key: f, Index: 0\. {2}256 does not fit into uint8, the type of input f$/);

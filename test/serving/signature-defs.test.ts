@@ -311,6 +311,24 @@ describe("a signature on tf.Examples in signature_defs.pbtxt", () => {
     );
   });
 
+  it("pads features of variable length with their default, or with zero", () => {
+    const given = (shape: TensorSpec["shape"], more = "", dtype: TensorSpec["dtype"] = "float32") =>
+      parse(`inputs { key: "f" value { name: "x" } } ${output} ${more}`, {
+        ...labelled,
+        ...describeGraph([spec("x", dtype, shape)], [scores]),
+      }).features!.get("f")!;
+    const defaultOf = (value: string) => `defaults { key: "f" value { dtype: DT_FLOAT ${value} } }`;
+    assert.deepEqual([...(given(["n", "steps", 2]).padding!.data as Float32Array)], [0]);
+    assert.deepEqual(given(["n", undefined], "", "string").padding!.data, [""]);
+    const declared = given(["n", "steps"], defaultOf("float_val: -1"));
+    assert.deepEqual([[...(declared.padding!.data as Float32Array)], declared.defaultValue], [[-1], undefined]);
+    assert.throws(
+      () => given(["n", "steps"], defaultOf("tensor_shape { dim { size: 2 } } float_val: [1, 2]")),
+      /default "f" has 2 values; the feature has a variable length, and its default is the one value/,
+    );
+    for (const fixed of [["n", 2], ["n", 2, "open"], ["n"]]) assert.equal(given(fixed).padding, undefined);
+  });
+
   it("is refused where a list of values could not be laid out as a row", () => {
     const of = (shape: TensorSpec["shape"]) => () =>
       parse(`inputs { key: "f" value { name: "x" } } ${output}`, {

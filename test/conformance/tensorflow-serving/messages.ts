@@ -476,6 +476,16 @@ const exampleInputs: readonly Row[] = [
   },
   {
     at: "gRPC 3.1",
+    what: "floats that make no whole step of a sequence",
+    grpc: on("regress", "sequence", "regress", listOf(example({ x: floatList(1, 2) }), example({ x: floatList(1) }))),
+    rest: post("sequence:regress", '{"examples": [{"x": [1.0, 2.0]}, {"x": 1.0}]}'),
+    code: "INVALID_ARGUMENT",
+    text:
+      "Name: <unknown>, Key: x, Index: 1.  Number of float values is not a multiple of stride length. " +
+      "Saw 1 values but output shape is: [?,2]",
+  },
+  {
+    at: "gRPC 3.1",
     what: "bytes that are no Example",
     grpc: predict(
       "shapes",

@@ -118,6 +118,16 @@ function featuresModel(): Uint8Array {
   return encodeModel(graph);
 }
 
+/** The sum of as many numbers as an example has. */
+function sequenceModel(): Uint8Array {
+  const graph = new GraphBuilder("sequence");
+  const x = graph.input("x", "float32", ["batch", "steps", 2]);
+  const axes = graph.initializer("axes", int64Tensor([2], 1, 2));
+  graph.node("ReduceSum", [x, axes], { keepdims: 0 }, { outputs: ["sum"] });
+  graph.output("sum", "float32", ["batch"]);
+  return encodeModel(graph);
+}
+
 /** y = x, and z: its largest element, a row whatever the rows. */
 function unevenModel(): Uint8Array {
   const graph = new GraphBuilder("uneven");
@@ -179,6 +189,9 @@ export function publishModels(folder: ModelFolder, wanted?: readonly string[]): 
   publish("shapes", shapesModel(), shapesSignatures);
   publish("features", featuresModel(), [
     { key: "regress", method: regress, inputs: ["f", "n", "t"], outputs: { outputs: "sum" } },
+  ]);
+  publish("sequence", sequenceModel(), [
+    { key: "regress", method: regress, inputs: ["x"], outputs: { outputs: "sum" } },
   ]);
   publish("uneven", unevenModel());
   publish("scalar", scalarOutputModel());
