@@ -5,11 +5,14 @@ import type { Tensor } from "../../src/tensor/index.js";
 import type { LayerSpec } from "../../src/training/layers/layer-spec.js";
 import { repositoryRoot } from "./repository-root.js";
 
-const python = process.env["ONNXD_PYTORCH"] ?? "python3";
+export const pytorchPython = process.env["ONNXD_PYTORCH"] ?? "python3";
 
 /** undefined: there is none. */
 export function pytorchVersion(): string | undefined {
-  const asked = spawnSync(python, ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
+  // Read off the installed package: importing it takes seconds.
+  const asked = spawnSync(pytorchPython, ["-c", "import importlib.metadata as m; print(m.version('torch'))"], {
+    encoding: "utf8",
+  });
   return asked.status === 0 ? asked.stdout.trim() : undefined;
 }
 
@@ -24,27 +27,21 @@ export interface PytorchJob {
   readonly targets: Tensor;
   readonly batchSize: number;
   readonly steps: number;
-  /** Further steps whose times are told. */
-  readonly timed?: number;
 }
 
-export interface PytorchResult {
-  readonly version: string;
-  readonly losses: readonly number[];
-  readonly stepMs: readonly number[];
-}
-
-/** Trains the same net from the same weights on the same batches, one thread. */
-export function trainWithPytorch({ weights, x, targets, ...job }: PytorchJob): PytorchResult {
+/** Trains nets from their weights on their batches, one thread, and returns the loss of every step of each. */
+export function trainWithPytorch(jobs: readonly PytorchJob[]): readonly (readonly number[])[] {
   const plain = ({ shape, data }: Tensor) => ({ shape, data: Array.from(data, Number) });
-  const input = JSON.stringify({
-    ...job,
-    weights: Object.fromEntries([...weights].map(([name, tensor]) => [name, plain(tensor)])),
-    x: plain(x),
-    targets: plain(targets),
-  });
+  const input = JSON.stringify(
+    jobs.map(({ weights, x, targets, ...job }) => ({
+      ...job,
+      weights: Object.fromEntries([...weights].map(([name, tensor]) => [name, plain(tensor)])),
+      x: plain(x),
+      targets: plain(targets),
+    })),
+  );
   const script = join(repositoryRoot, "test", "training", "pytorch-losses.py");
-  const run = spawnSync(python, [script], { input, encoding: "utf8", maxBuffer: 2 ** 28 });
+  const run = spawnSync(pytorchPython, [script], { input, encoding: "utf8", maxBuffer: 2 ** 28 });
   if (run.status !== 0) throw new Error(`PyTorch failed: ${run.stderr}`);
-  return JSON.parse(run.stdout) as PytorchResult;
+  return JSON.parse(run.stdout) as number[][];
 }
