@@ -20,7 +20,7 @@ export interface RootLogger extends Logger {
   readonly accessLog: AccessLog;
   /** Resolves when everything logged so far has left the process, however slow the reader is. */
   flush(): Promise<void>;
-  /** Lines left out because the reader could not keep up. */
+  /** Lines left out because the reader could not keep up, or the disk was full. */
   droppedLines(): number;
 }
 
@@ -35,7 +35,9 @@ export function createLogger({
   clock = systemClock,
 }: LoggerOptions): RootLogger {
   const output = new LogOutput(stream, (lines) =>
-    root.warn(`The reader of this log is slow: ${lines} lines were left out.`, { dropped_lines: lines }),
+    root.warn(`${lines} lines were left out of this log: its reader was slow, or its disk full.`, {
+      dropped_lines: lines,
+    }),
   );
   const log = winston.createLogger({ level, transports: [new OutputTransport(output, format, clock)] });
   const root: RootLogger = {

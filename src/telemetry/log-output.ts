@@ -11,6 +11,9 @@ const keptLimit = 32 << 20;
  *
  * When the reader is slow, lines that can be spared are left out beyond 1 Mi characters of backlog, the others beyond
  * 32 Mi; `onDrop` is told how many once the backlog has halved.
+ *
+ * Lines that the stream fails to write (a full disk, most often) are left out too, and told of once one has gone through;
+ * whatever comes is tried. Only a reader that went away for good (EPIPE) ends it.
  */
 export class LogOutput {
   /** Lines left out so far. */
@@ -23,14 +26,17 @@ export class LogOutput {
   #writing = false;
   #scheduled = false;
   #broken = false;
+  /** The last write failed, and may have left a part of a line. */
+  #failing = false;
   #untold = 0;
   #idleListeners: (() => void)[] = [];
 
   constructor(stream: Writable, onDrop: (lines: number) => void) {
     this.#stream = stream;
     this.#onDrop = onDrop;
-    // A reader that went away (EPIPE) must not end the server; there is nobody left to tell.
-    stream.on("error", () => {
+    // No error must end the server. Of a reader that went away, there is nobody left to tell.
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") return;
       this.#broken = true;
       this.#waiting = [];
       this.#backlog = 0;
@@ -47,12 +53,7 @@ export class LogOutput {
     }
     this.#waiting.push(line);
     this.#backlog += line.length;
-    if (this.#scheduled || this.#writing) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#writeOut();
-    });
+    if (!this.#writing) this.#schedule();
   }
 
   /** Resolves when the stream has taken every line. As slow as its reader: whoever must not wait sets a limit. */
@@ -67,22 +68,41 @@ export class LogOutput {
     return !this.#writing && this.#waiting.length === 0;
   }
 
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#writeOut();
+    });
+  }
+
   #writeOut(): void {
     if (this.#writing || this.#waiting.length === 0) return;
-    const text = this.#waiting.join("");
+    const lines = this.#waiting;
     this.#waiting = [];
+    const text = lines.join("");
     this.#writing = true;
-    this.#stream.write(text, () => {
+    // After half a line, the next one begins on a line of its own.
+    this.#stream.write(this.#failing ? `\n${text}` : text, (error) => {
       this.#writing = false;
+      this.#failing = error !== null && error !== undefined;
       if (!this.#broken) this.#backlog -= text.length;
-      if (this.#backlog <= sparedLimit / 2) this.#tellDrops();
-      this.#writeOut();
+      if (this.#failing) {
+        this.dropped += lines.length;
+        this.#untold += lines.length;
+        // Later, since the stream has not got over its error yet.
+        if (this.#waiting.length > 0) this.#schedule();
+      } else {
+        if (this.#backlog <= sparedLimit / 2) this.#tellDrops();
+        this.#writeOut();
+      }
       this.#settle();
     });
   }
 
   #tellDrops(): void {
-    if (this.#untold === 0 || this.#broken) return;
+    if (this.#untold === 0 || this.#broken || this.#failing) return;
     const lines = this.#untold;
     this.#untold = 0;
     this.#onDrop(lines);

@@ -352,7 +352,10 @@ export class Metrics {
       ]),
       new ReadFamily(
         "counter",
-        { name: "onnxd_log_lines_dropped_total", help: "Log lines left out because their reader was slow." },
+        {
+          name: "onnxd_log_lines_dropped_total",
+          help: "Log lines left out because their reader was slow or their disk full.",
+        },
         () => (this.#readDroppedLines === undefined ? [] : [[[], this.#readDroppedLines()]]),
       ),
     ];

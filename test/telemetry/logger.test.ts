@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { Writable } from "node:stream";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -149,14 +149,57 @@ describe("a log whose reader is slow", () => {
     await logger.flush();
   });
 
-  it("survives a reader that goes away", async () => {
-    const stream = new Writable({ write: (_chunk, _encoding, done) => done(new Error("EPIPE")) });
+  it("survives a reader that goes away, and does not try again", async () => {
+    let writes = 0;
+    const stream = new Writable({
+      write(_chunk, _encoding, done) {
+        writes += 1;
+        done(Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+      },
+    });
     const logger = createLogger({ level: "info", format: "json", stream });
     logger.error("one");
     await logger.flush();
     logger.error("two");
     await logger.flush();
-    assert.equal(logger.droppedLines(), 1);
+    assert.deepEqual([logger.droppedLines(), writes], [2, 1]);
+  });
+
+  it("goes on once a full disk has room again, and says how many lines it cost", async () => {
+    let full = true;
+    let text = "";
+    let writes = 0;
+    // A standard stream takes writes after an error, which other streams of Node's do not.
+    const stream = Object.assign(new EventEmitter(), {
+      write(chunk: string, done: (error?: Error) => void) {
+        writes += 1;
+        text += full ? chunk.slice(0, 10) : chunk;
+        const error = full ? Object.assign(new Error("write ENOSPC"), { code: "ENOSPC" }) : undefined;
+        process.nextTick(() => {
+          done(error);
+          if (error !== undefined) stream.emit("error", error);
+        });
+      },
+    }) as EventEmitter & Writable;
+    const logger = createLogger({ level: "info", format: "json", stream });
+    for (let i = 0; i < 3; i += 1) {
+      logger.error("lost", { i });
+      logger.error("lost too", { i });
+      await logger.flush();
+    }
+    // No line about lost lines is tried while lines are lost.
+    assert.deepEqual([logger.droppedLines(), writes], [6, 3]);
+    full = false;
+    logger.info("found");
+    await logger.flush();
+    await logger.flush();
+    const whole = text.split("\n").filter((line) => line.endsWith("}"));
+    const entries = whole.map((line) => JSON.parse(line));
+    assert.deepEqual(
+      entries.map(({ message, dropped_lines }) => dropped_lines ?? message),
+      ["found", 6],
+    );
+    assert.equal(logger.droppedLines(), 6);
   });
 
   it("loses nothing at exit: 10 000 lines into a pipe that nobody reads until all are logged", async () => {

@@ -13,6 +13,7 @@ import type { TlsOptions } from "../tls/tls-options.js";
 import { isOipUrl } from "./oip-path.js";
 import { type OipDeps, type OipRoutesDeps, serveOip } from "./oip-routes.js";
 import { addOperationRoutes } from "./operation-routes.js";
+import { originForm } from "./request-target.js";
 import { errorBody, type RestCallDeps } from "./rest-call.js";
 import { isTfsUrl, serveTfs, type TfsRoutesDeps } from "./tfs-routes.js";
 
@@ -146,7 +147,8 @@ function createApp(
     serverFactory: (handler) => {
       const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
         connections.begin(request, response);
-        const { url = "" } = request;
+        const url = originForm(request.url ?? "");
+        request.url = url;
         if (isTfsUrl(url)) serveTfs(request, response, tfsRoutes);
         else if (isOipUrl(url)) serveOip(request, response, oipRoutes);
         else handler(request, response);

@@ -258,6 +258,19 @@ describe("predict", () => {
     assert.equal((await door.get("/v1/models/half_plus_two?x=1")).status, 200);
   });
 
+  it("takes whole URLs, as clients of proxies send them (RFC 9112, 3.2.2)", async () => {
+    for (const origin of ["http://127.0.0.1", "HTTPS://user@models.example:8501", "http://[::1]:1"]) {
+      const path = `${origin}/v1/models/half_plus_two`;
+      assert.equal((await door.call({ method: "POST", path: `${path}:predict` }, '{"instances": [1.0]}')).status, 200);
+      assert.equal(door.observed.at(-1)!.record.method, "POST /v1/models/half_plus_two:predict");
+      assert.equal((await door.get(path)).status, 200);
+      assert.equal((await door.get(`${origin}/v2/health/live`)).status, 200);
+      assert.equal((await door.get(`${origin}/healthz?x`)).status, 200);
+      for (const target of [origin, `${origin}?x`]) assert.equal((await door.get(target)).status, 404);
+    }
+    assert.equal((await door.get("ftp://127.0.0.1/v1/models/half_plus_two")).status, 404);
+  });
+
   it("maps what a run fails with", async () => {
     const body = '{"inputs": 1}';
     refused(await door.post("full", body), 429, "1024 calls wait already");
