@@ -353,6 +353,7 @@ export class Server {
         metricsPage: () => this.#figures.page(),
         logger: this.logger,
         clock: this.#clock,
+        requestSampler: this.repository.requestLogs,
         openInference: {
           repositoryCalls: this.#repositoryCalls,
           readStatistics: () => this.#figures.statistics(),

@@ -12,6 +12,7 @@ export {
   regress,
 } from "./classify.js";
 export type { Example, ExampleInput, ExampleList, FeatureKind, FeatureValues } from "./example.js";
+export { featureKindOf } from "./feature-values.js";
 export type { LoadAttempt } from "./lifecycle/loader-harness.js";
 export type { VersionPolicy } from "./lifecycle/version-policy.js";
 export {

@@ -20,6 +20,8 @@ export interface RequestLogRecord {
 /** Where one call is to be written down. */
 export interface RequestLog {
   readonly samplingRate: number;
+  /** False, and counted as dropped, when there is no room for a record of about so many bytes: none need be made then. */
+  hasRoom(bytes: number): boolean;
   /** Takes the serialized PredictionLog, and returns at once. */
   write(record: Uint8Array): void;
 }
@@ -76,7 +78,12 @@ export class RequestLogs implements RequestSampler {
   sample(model: string): RequestLog | undefined {
     const log = this.#writers.get(model);
     if (log === undefined || this.#random() >= log.samplingRate) return undefined;
-    return { samplingRate: log.samplingRate, write: (record) => log.writer.write(record) };
+    const { samplingRate, writer } = log;
+    return {
+      samplingRate,
+      hasRoom: (bytes) => writer.hasRoom(bytes),
+      write: (record) => writer.write(record),
+    };
   }
 
   /** Resolves when all that was taken is on disk. */
@@ -109,11 +116,14 @@ class RequestLogWriter {
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 16 * 1024 * 1024;
   }
 
+  hasRoom(bytes: number): boolean {
+    if (this.#queuedBytes + bytes <= this.#maxQueuedBytes) return true;
+    this.#tell(Code.RESOURCE_EXHAUSTED);
+    return false;
+  }
+
   write(record: Uint8Array): void {
-    if (this.#queuedBytes + record.length > this.#maxQueuedBytes) {
-      this.#tell(Code.RESOURCE_EXHAUSTED);
-      return;
-    }
+    if (!this.hasRoom(record.length)) return;
     this.#queue.push(record);
     this.#queuedBytes += record.length;
     this.#draining ??= this.#drain();

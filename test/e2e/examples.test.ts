@@ -119,6 +119,16 @@ const stateOf = async (server: TestServer, model: string) => {
 };
 const patient = ["--file_quiet_period_ms=0", "--max_num_load_retries=0"];
 
+const logsOf = (file: Buffer): PredictionLog[] => {
+  const found: PredictionLog[] = [];
+  for (let at = 0; at < file.length; at += 16) {
+    const length = Number(file.readBigUInt64LE(at));
+    found.push(PredictionLog.decode(file.subarray(at + 12, at + 12 + length)));
+    at += length;
+  }
+  return found;
+};
+
 describe("a day's request log", () => {
   it("is a warm-up file", async () => {
     using folder = new ModelFolder();
@@ -145,14 +155,36 @@ describe("a day's request log", () => {
       await call(client, client.regress, request("linear_regression", example("x", 3)), noMetadata);
       // What fails is not logged: it would fail the load that it warms up.
       await assert.rejects(call(client, client.regress, request("linear_regression"), noMetadata));
+      const post = async (path: string, body: object | string) => {
+        const text = typeof body === "string" ? body : JSON.stringify(body);
+        const response = await fetch(`${server.url}/v1/models/${path}`, { method: "POST", body: text });
+        return response.status;
+      };
+      // Whole numbers stand for floats here, which no tf.Example may do: the log has what they mean.
+      assert.equal(
+        await post("iris:classify", { context: { X: [6, 3, 5, 2] }, examples: [{}, { ignored: "x" }] }),
+        200,
+      );
+      assert.equal(await post("iris/versions/1:predict", { instances: [[1, 2, 3, 4]] }), 200);
+      assert.equal(await post("linear_regression:regress", '{"examples": [{"x": 3}, {"x": -0.5}]}'), 200);
+      assert.equal(await post("linear_regression:predict", "{}"), 400);
+      assert.equal(await post("linear_regression:regress", { examples: [{}] }), 400);
     }
     const fileOf = (model: string) => {
       const files = readdirSync(logs).filter((name) => name.startsWith(`${model}-`));
       assert.equal(files.length, 1);
       return readFileSync(join(logs, files[0]!));
     };
-    const iris = fileOf("iris");
-    const first = PredictionLog.decode(iris.subarray(12, 12 + Number(iris.readBigUInt64LE(0))));
+    const read = { iris: logsOf(fileOf("iris")), line: logsOf(fileOf("linear_regression")) };
+    assert.deepEqual(
+      read.iris.map(({ logType }) => logType!.$case),
+      ["classifyLog", "predictLog", "multiInferenceLog", "classifyLog", "predictLog"],
+    );
+    assert.deepEqual(
+      read.line.map(({ logType }) => logType!.$case),
+      ["regressLog", "regressLog"],
+    );
+    const [first] = read.iris as [PredictionLog];
     assert.equal(first.logType!.$case, "classifyLog");
     assert.deepEqual(first.logMetadata!.modelSpec, {
       name: "iris",
@@ -169,10 +201,21 @@ describe("a day's request log", () => {
       mkdirSync(dirname(path));
       writeFileSync(path, fileOf(model));
     }
-    await using server = await startTestServer(...flags, "--num_request_iterations_for_warmup=2");
+    await using server = await startTestServer(
+      ...flags,
+      "--num_request_iterations_for_warmup=2",
+      "--enable_serialization_as_tensor_content", // as REST calls are logged
+    );
     assert.equal((await stateOf(server, "iris")).state, 30);
+    using client = connect(PredictionServiceClient, server.target);
+    for (const { logType } of [...read.iris.slice(3), ...read.line]) {
+      const { request: asked, response } = logType!.value as { request: never; response: object };
+      const method = { classifyLog: client.classify, predictLog: client.predict, regressLog: client.regress };
+      const again = method[logType!.$case as "predictLog"];
+      assert.deepEqual(await call(client, again, asked, noMetadata), response);
+    }
     const page = await (await fetch(`${server.url}/metrics`)).text();
-    assert.match(page, /:tensorflow:serving:model_warmup_records_read\{model_path="[^"]*iris\/1",status="OK"\} 3\n/);
+    assert.match(page, /:tensorflow:serving:model_warmup_records_read\{model_path="[^"]*iris\/1",status="OK"\} 5\n/);
     assert.match(
       page,
       /:tensorflow:serving:model_warmup_latency_count\{model_path="[^"]*linear_regression\/1",status="OK"\} 1\n/,

@@ -21,6 +21,18 @@ export function toModelSpecMessage({ name, version }: ServableId, signatureName 
   return { name, signatureName, versionChoice: { $case: "version", value: version } };
 }
 
+/** What a request said of its model. */
+export function toRequestedModelSpecMessage({
+  name,
+  signatureName,
+  version,
+  versionLabel,
+}: ModelSpec): ModelSpecMessage {
+  if (version !== undefined) return { name, signatureName, versionChoice: { $case: "version", value: version } };
+  if (versionLabel === undefined) return { name, signatureName, versionChoice: undefined };
+  return { name, signatureName, versionChoice: { $case: "versionLabel", value: versionLabel } };
+}
+
 const nameTag = tagOf(1, WireType.bytes);
 const versionTag = tagOf(2, WireType.bytes);
 const signatureNameTag = tagOf(3, WireType.bytes);

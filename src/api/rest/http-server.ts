@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { type FastifyInstance, type FastifyReply, fastify } from "fastify";
 import type { Clock } from "../../clock.js";
 import { requireInteger } from "../../options.js";
-import type { ModelRepository } from "../../serving/index.js";
+import type { ModelRepository, RequestSampler } from "../../serving/index.js";
 import type { Logger } from "../../telemetry/index.js";
 import type { CallObserver } from "../grpc/interceptors.js";
 import type { ServingSwitch } from "../grpc/serving-switch.js";
@@ -15,6 +15,7 @@ import { type OipDeps, type OipRoutesDeps, serveOip } from "./oip-routes.js";
 import { addOperationRoutes } from "./operation-routes.js";
 import { originForm } from "./request-target.js";
 import { errorBody, type RestCallDeps } from "./rest-call.js";
+import { RestRequestLog } from "./rest-request-log.js";
 import { isTfsUrl, serveTfs, type TfsRoutesDeps } from "./tfs-routes.js";
 
 export interface RestServerDeps {
@@ -26,6 +27,8 @@ export interface RestServerDeps {
   readonly metricsPage: () => string | Promise<string>;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Chooses the calls under /v1/ that are logged. Default: none is. */
+  readonly requestSampler?: RequestSampler;
   /** What answers under /v2. */
   readonly openInference: OipDeps;
 }
@@ -78,8 +81,9 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
   };
   const { timeoutMs, bodyLimitBytes, enableSignatureMethodNameCheck } = options;
   const shared = { repository: deps.repository, timeoutMs, bodyLimitBytes, calls };
-  const tfsRoutes: TfsRoutesDeps = { ...shared, enableSignatureMethodNameCheck };
-  const { servingSwitch, clock } = deps;
+  const { servingSwitch, clock, logger, requestSampler: sampler = { sample: () => undefined } } = deps;
+  const requestLog = new RestRequestLog({ sampler, clock, logger });
+  const tfsRoutes: TfsRoutesDeps = { ...shared, enableSignatureMethodNameCheck, requestLog };
   const oipRoutes: OipRoutesDeps = { ...shared, ...deps.openInference, servingSwitch, clock };
   const handshakes = options.tls && restHandshakes(options.tls, deps.logger);
   const app = createApp(tfsRoutes, oipRoutes, connections, handshakes);
@@ -109,6 +113,7 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
       connections.close();
       await app.close();
       await connections.ended();
+      await requestLog.close();
       handshakes?.close();
       timer.cancel();
     },

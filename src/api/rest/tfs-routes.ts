@@ -6,7 +6,7 @@ import { Code, invalidArgument } from "../../status.js";
 import { tcpPeer } from "../grpc/peer.js";
 import { examplesCall } from "./example-call.js";
 import { modelMetadataJson, modelStatusJson } from "./model-json.js";
-import { modelSpecOf, type PredictCallDeps, predictCall } from "./predict-call.js";
+import { modelSpecOf, type PredictCallDeps, predictCall, type RestAnswer } from "./predict-call.js";
 import { readBody } from "./request-body.js";
 import { RestCall, type RestCallDeps } from "./rest-call.js";
 import { parseTfsPath, type TfsTarget } from "./tfs-path.js";
@@ -71,15 +71,16 @@ async function answerPost(
     call.record.api = target.verb[0]!.toUpperCase() + target.verb.slice(1);
     const body = await readBody(request, deps.bodyLimitBytes);
     const { cancellation, done } = call.begin(deps.timeoutMs);
-    let answer: Iterator<Buffer, undefined>;
+    let answer: RestAnswer;
     try {
       const work = target.verb === "predict" ? predictCall : examplesCall;
       answer = await work(call.record, target, body, cancellation, deps);
     } finally {
       done(); // the timeout is for the work; how fast the client reads is its own affair
     }
-    const sending = call.answerPieces(answer);
+    const sending = call.answerPieces(answer.pieces);
     if (sending !== undefined) await sending;
+    if (answer.logged !== undefined) deps.requestLog.write(answer.logged);
   } catch (error) {
     call.fail(error);
   }

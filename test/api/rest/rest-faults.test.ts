@@ -6,9 +6,10 @@ import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { predictCall } from "../../../src/api/rest/predict-call.js";
+import { RestRequestLog } from "../../../src/api/rest/rest-request-log.js";
 import { CancellationSource } from "../../../src/cancellation.js";
 import { Code, cancelled, codeName } from "../../../src/status.js";
-import type { CallRecord } from "../../../src/telemetry/index.js";
+import { type CallRecord, silentLogger } from "../../../src/telemetry/index.js";
 import type { Tensor } from "../../../src/tensor/index.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { FakeRepository, type Run, signatureOf } from "../../support/fake-repository.js";
@@ -229,7 +230,12 @@ describe("a large body", () => {
     const source = new CancellationSource();
     setImmediate(() => source.cancel(cancelled("gone")));
     const record: CallRecord = { requestId: "", door: "rest", method: "", peer: "" };
-    const deps = { repository, enableSignatureMethodNameCheck: false };
+    const requestLog = new RestRequestLog({
+      sampler: { sample: () => undefined },
+      clock: new FakeClock(),
+      logger: silentLogger,
+    });
+    const deps = { repository, enableSignatureMethodNameCheck: false, requestLog };
     await rejectsWith("CANCELLED", /^gone$/, () =>
       predictCall(record, { verb: "predict", model: "m" }, bytes, source, deps),
     );
