@@ -428,6 +428,7 @@ export function helpText(): string {
     "",
     "usage: onnxd [serve] [--name=value …]",
     "       onnxd predict|models|status|metadata …   asks a server; onnxd predict --help says how",
+    "       onnxd train|jobs|evaluate …              trains models at a server; onnxd train --help says how",
     "",
     "Each flag may also be written --name value, with dashes for underscores, and be given as ONNXD_NAME in the environment.",
     "",

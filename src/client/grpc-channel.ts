@@ -45,6 +45,17 @@ export class GrpcChannel {
     });
   }
 
+  /** A unary call that is made once: its second time might be refused for what the first one did. */
+  callOnce<Request, Response>(
+    method: Method<Request, Response>,
+    request: Request,
+    options: CallOptions,
+  ): Promise<Response> {
+    throwIfAborted(options.signal);
+    const deadlineMs = this.#options.clock.now() + (options.timeoutMs ?? this.#options.timeoutMs);
+    return this.#attempt(method, method.request.encode(request).finish(), deadlineMs, options);
+  }
+
   /** A unary call, tried again as the client's policy says. */
   call<Request, Response>(
     method: Method<Request, Response>,

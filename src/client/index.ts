@@ -26,3 +26,14 @@ export {
 export { OpenInferenceRestClient } from "./open-inference-rest-client.js";
 export type { RetryPolicy } from "./retry.js";
 export { type CatalogModel, type CatalogModelVersion, TensorFlowServingClient } from "./tensorflow-serving-client.js";
+export type { JobEvents } from "./training/job-events.js";
+export type { ProtoJson } from "./training/proto-json.js";
+export {
+  type AnyData,
+  type EvaluateOptions,
+  type JobFilter,
+  TrainingClient,
+  type TrainOptions,
+} from "./training/training-client.js";
+export type { ByteSource, Row, ServerFile, TensorData, TrainingData } from "./training/training-data.js";
+export type { JobStateName, TrainingEvent, TrainingJob, TrainingSpecJson } from "./training/training-messages.js";

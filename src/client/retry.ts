@@ -65,13 +65,13 @@ export function backoffMs(policy: RetryPolicy, attemptsMade: number, random: () 
  * UNAVAILABLE says so itself. CANCELLED that nobody here asked for is a connection that the server closed under the
  * call (https://github.com/grpc/grpc-node/issues/3068).
  */
-function isTransient(thrown: unknown, signal: AbortSignal | undefined): boolean {
+export function isTransient(thrown: unknown, signal: AbortSignal | undefined): boolean {
   if (!(thrown instanceof StatusError)) return false;
   if (thrown.code === Code.CANCELLED) return signal?.aborted !== true;
   return thrown.code === Code.UNAVAILABLE;
 }
 
-function wait(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
+export function wait(clock: Clock, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {
       timer.cancel();
