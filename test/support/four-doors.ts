@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseExactJson } from "../../src/client/cli-json.js";
+import { parseExactJson } from "../../src/client/exact-json.js";
 import {
   type Nested,
   OpenInferenceClient,
