@@ -160,11 +160,26 @@ function fieldsWithoutEffect(config: TritonConfig): string[] {
       "profiles are TensorRT's",
     ],
     ["instance_group.host_policy", config.instance_group.some((group) => group.host_policy !== ""), "there are none"],
+    [
+      "instance_group.secondary_devices",
+      config.instance_group.some((group) => group.secondary_devices.length > 0),
+      "there are none",
+    ],
     ["input.format", config.input.some(({ format }) => format !== 0), "it only describes"],
     ["cc_model_filenames", config.cc_model_filenames.size > 0, "there is no GPU whose capability would choose"],
+    [
+      "dynamic_batching",
+      batching !== undefined && config.max_batch_size <= 1,
+      `with max_batch_size ${config.max_batch_size} there is nothing to put together`,
+    ],
     ["dynamic_batching.preferred_batch_size", (batching?.preferred_batch_size.length ?? 0) > 0, batchingNote],
     ["dynamic_batching.preserve_ordering", batching?.preserve_ordering, "a stream is answered in order in any case"],
     ["dynamic_batching.priority_levels", (batching?.priority_levels ?? 0n) > 0n, "all requests have one priority"],
+    [
+      "dynamic_batching.default_priority_level",
+      (batching?.default_priority_level ?? 0n) > 0n,
+      "all requests have one priority",
+    ],
     ["dynamic_batching.priority_queue_policy", (batching?.priority_queue_policy.size ?? 0) > 0, "there is one queue"],
     [
       "default_queue_policy.default_timeout_microseconds",

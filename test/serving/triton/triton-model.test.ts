@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -11,6 +11,7 @@ import { readLabels } from "../../../src/serving/triton/labels.js";
 import { bindTritonModel, planTritonModel } from "../../../src/serving/triton/triton-model.js";
 import type { ElementType } from "../../../src/tensor/index.js";
 import { rejectsWith } from "../../support/rejects-with.js";
+import { repositoryRoot } from "../../support/repository-root.js";
 import { describeGraph } from "../../support/servables.js";
 
 let folder: string;
@@ -40,6 +41,18 @@ function bind(text: string, inputs: Specs, outputs: Specs = { y: ["float32", ["b
 }
 const batched: Specs = { x: ["float32", ["b", 4]] };
 const x = 'input { name: "x" data_type: TYPE_FP32 dims: [ 4 ] }';
+
+/** The names of a message's own fields, those of its oneofs among them, in the text of a .proto file. */
+function fieldsOf(message: string, proto: string): string[] {
+  const start = proto.indexOf(`message ${message} {`);
+  let body = proto.slice(start, proto.indexOf("\n}", start)).slice(`message ${message} {`.length);
+  body = body.replaceAll(/\/\/.*/g, "").replaceAll(/oneof \w+ \{([^}]*)\}/g, "$1");
+  for (let before = ""; before !== body; ) {
+    before = body;
+    body = body.replaceAll(/(?:message|enum) \w+ \{[^{}]*\}/g, "");
+  }
+  return [...body.matchAll(/(\w+) = \d+/g)].map(([, name]) => name!);
+}
 
 describe("config.pbtxt", () => {
   it("is read from a model's directory; without one everything is left to the model", async () => {
@@ -153,13 +166,14 @@ describe("a Triton configuration", () => {
 
   it("reports by field what only costs speed or a figure", () => {
     const { withoutEffect } = plan(
-      `instance_group { kind: KIND_GPU gpus: 0 host_policy: "a" profile: "p" rate_limiter {} }
-       dynamic_batching {
+      `instance_group { kind: KIND_GPU gpus: 0 host_policy: "a" profile: "p" rate_limiter {} secondary_devices {} }
+       max_batch_size: 1 dynamic_batching {
          preferred_batch_size: 4 max_queue_delay_microseconds: 5 preserve_ordering: true priority_levels: 2
+         default_priority_level: 1
          default_queue_policy { default_timeout_microseconds: 5 allow_timeout_override: true timeout_action: DELAY }
          priority_queue_policy { key: 1 value {} }
        }
-       optimization {} response_cache { enable: true } metric_tags { key: "a" value: "b" }
+       optimization {} model_metrics { metric_control {} } response_cache { enable: true } metric_tags { key: "a" value: "b" }
        cc_model_filenames { key: "7.5" value: "a" } input { name: "x" data_type: TYPE_FP32 dims: 1 format: FORMAT_NHWC }
        parameters { key: "execution_mode" value { string_value: "1" } }`,
     );
@@ -169,11 +183,14 @@ describe("a Triton configuration", () => {
       "instance_group.rate_limiter",
       "instance_group.profile",
       "instance_group.host_policy",
+      "instance_group.secondary_devices",
       "input.format",
       "cc_model_filenames",
+      "dynamic_batching",
       "dynamic_batching.preferred_batch_size",
       "dynamic_batching.preserve_ordering",
       "dynamic_batching.priority_levels",
+      "dynamic_batching.default_priority_level",
       "dynamic_batching.priority_queue_policy",
       "default_queue_policy.default_timeout_microseconds",
       "default_queue_policy.allow_timeout_override",
@@ -181,9 +198,23 @@ describe("a Triton configuration", () => {
       "optimization",
       "response_cache",
       "metric_tags",
+      "model_metrics",
       'parameters "execution_mode"',
     ]);
-    assert.deepEqual(plan('platform: "onnxruntime_onnx" dynamic_batching {}').withoutEffect, []);
+    assert.deepEqual(plan('platform: "onnxruntime_onnx" max_batch_size: 2 dynamic_batching {}').withoutEffect, []);
+  });
+
+  it("has each of its fields in the table of docs/open-inference.md", () => {
+    const page = readFileSync(join(repositoryRoot, "docs", "open-inference.md"), "utf8");
+    const rows = page.split("\n").filter((line) => line.startsWith("| `"));
+    const named = new Set(rows.flatMap((row) => row.split("|")[1]!.match(/\w+/g)!));
+    const proto = readFileSync(join(repositoryRoot, "proto", "inference", "model_config.proto"), "utf8");
+    for (const type of ["Config", "Input", "Output", "InstanceGroup", "DynamicBatching", "QueuePolicy"]) {
+      const fields = fieldsOf(`Model${type}`, proto);
+      assert.ok(fields.length > 3, `${type}: ${fields}`);
+      const missing = fields.filter((name) => !named.has(name));
+      assert.deepEqual(missing, [], `of Model${type}`);
+    }
   });
 
   it("sizes the pool by its instances and the queue by its policy", () => {
