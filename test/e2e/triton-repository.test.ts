@@ -123,7 +123,7 @@ describe("a Triton repository", () => {
     const image = { shape: [1, 1, 8, 8], data: new Float32Array(64) };
     assert.equal((await rest.predict("digits", { image })).version, 1n);
     await client.unloadModel("digits");
-    assert.equal(await client.modelReady("digits"), false);
+    await rejectsWith("NOT_FOUND", /'digits' has no available versions/, () => rest.predict("digits", { image }));
     await rejectsWith("INVALID_ARGUMENT", /sequence_batching: stateful models are not served/, () =>
       client.loadModel("stateful"),
     );
