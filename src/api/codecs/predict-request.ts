@@ -41,7 +41,7 @@ export function decodePredictRequest(
         modelSpec = readModelSpec(reader, modelSpec);
         break;
       case inputsTag:
-        readInput(reader, inputs, limits);
+        readNamedTensor(reader, inputs, limits);
         if (inputs.size > maxEntries) throw invalidArgument(`a request may have ${maxEntries} inputs at most`);
         break;
       case outputFilterTag:
@@ -57,7 +57,12 @@ export function decodePredictRequest(
   return { modelSpec, inputs, outputFilter };
 }
 
-function readInput(reader: WireReader, inputs: Map<string, TensorProtoSource>, limits: TensorProtoLimits): void {
+/** Reads an entry of a map<string, TensorProto>. */
+export function readNamedTensor(
+  reader: WireReader,
+  inputs: Map<string, TensorProtoSource>,
+  limits: TensorProtoLimits,
+): void {
   const outer = reader.enter();
   const tensor = new TensorProtoSource(reader.bytes, limits);
   let alias = "";

@@ -7461,7 +7461,10 @@ export const TrainingServiceService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
-  /** Every metric of a served version on given data. */
+  /**
+   * Every metric of a served version on given data. It changes nothing, but it reads files of the server's and takes its
+   * processors as training does, and so it follows --management too.
+   */
   evaluate: {
     path: "/onnxd.v1.TrainingService/Evaluate" as const,
     requestStream: false as const,
@@ -7501,7 +7504,10 @@ export interface TrainingServiceServer extends UntypedServiceImplementation {
   cancelJob: handleUnaryCall<CancelJobRequest, Job>;
   /** Removes a job that has ended, with its data and candidate; what it published stays. */
   deleteJob: handleUnaryCall<DeleteJobRequest, Empty>;
-  /** Every metric of a served version on given data. */
+  /**
+   * Every metric of a served version on given data. It changes nothing, but it reads files of the server's and takes its
+   * processors as training does, and so it follows --management too.
+   */
   evaluate: handleUnaryCall<EvaluateRequest, EvaluateResponse>;
   /** Publishes the candidate of a job that held it back, and returns once the version is AVAILABLE. */
   publish: handleUnaryCall<PublishRequest, Job>;
@@ -7593,7 +7599,10 @@ export interface TrainingServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientUnaryCall;
-  /** Every metric of a served version on given data. */
+  /**
+   * Every metric of a served version on given data. It changes nothing, but it reads files of the server's and takes its
+   * processors as training does, and so it follows --management too.
+   */
   evaluate(
     request: EvaluateRequest,
     callback: (error: ServiceError | null, response: EvaluateResponse) => void,

@@ -1,0 +1,36 @@
+export type { ColumnSpec } from "./data/column-spec.js";
+export { metadataKeys } from "./exported-model.js";
+export {
+  hasEnded,
+  type Job,
+  type JobDataSummary,
+  type JobDrift,
+  type JobEpoch,
+  type JobEvaluation,
+  type JobEvent,
+  type JobEventKind,
+  type JobPlan,
+  type JobState,
+  type JobStep,
+} from "./jobs/job.js";
+export type {
+  GateSpec,
+  JobLimits,
+  JobSpec,
+  JobStart,
+  ModelRef,
+  TableSpec,
+  TrainingSpec,
+} from "./jobs/job-spec.js";
+export type {
+  DataIntake,
+  DataPiece,
+  DataSetRole,
+  EvaluationReport,
+  EvaluationRequest,
+  JobFilter,
+  JobRequest,
+  TrainingService,
+} from "./jobs/training-service.js";
+export type { ConvolutionSpec, LayerSpec, PoolingSpec, Sizes } from "./layers/layer-spec.js";
+export type { LossOptions } from "./losses.js";
