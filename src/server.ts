@@ -1,5 +1,7 @@
 // The composition root: every room is built here, bottom-up, and closed here, top-down.
+import { access } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { catalogService } from "./api/grpc/catalog-service.js";
 import { createDispatcher } from "./api/grpc/dispatch.js";
 import { healthService } from "./api/grpc/health.js";
@@ -258,7 +260,12 @@ export class Server {
 
   #wireMetrics(): void {
     const { metrics, repository } = this;
-    repository.onStateChange((name, { version, state }) => metrics.setVersionState(name, version, state));
+    repository.onStateChange((name, { version, state, path }) => {
+      metrics.setVersionState(name, version, state);
+      if (state !== "AVAILABLE") return;
+      const told = () => metrics.setMlmd(name, version);
+      access(join(path, "assets.extra", "mlmd_uuid")).then(told, () => {});
+    });
     metrics.readSessionLoads(() => repository.sessionLoads());
     metrics.readDroppedLines(() => this.logger.droppedLines());
     metrics.readEventLoopLag(() => this.#lag.read());

@@ -122,6 +122,17 @@ export class Metrics {
     "entrypoint",
   ]);
   readonly #tensorflowRuntimeLatency = micros(":tensorflow:serving:runtime_latency", ["model_name", "API", "runtime"]);
+  readonly #exampleCounts = new HistogramFamily({
+    name: ":tensorflow:serving:request_example_counts",
+    labels: ["model"],
+    limits: geometric(1, 2, 15),
+    inclusive: false,
+  });
+  readonly #exampleCountTotal = new CounterFamily({
+    name: ":tensorflow:serving:request_example_count_total",
+    labels: ["model"],
+  });
+  readonly #mlmdMap = new GaugeFamily({ name: ":tensorflow:serving:mlmd_map", labels: ["model_name", "version"] });
   readonly #batchQueuingLatency = new HistogramFamily({
     name: ":tensorflow:serving:batching_session:queuing_latency",
     labels: ["thread_pool_name"],
@@ -193,6 +204,9 @@ export class Metrics {
       this.#tensorflowRequestCount,
       this.#tensorflowRequestLatency,
       this.#tensorflowRuntimeLatency,
+      this.#exampleCounts,
+      this.#exampleCountTotal,
+      this.#mlmdMap,
       this.#batchQueuingLatency,
       this.#batchRuns,
       this.#batchPadding,
@@ -235,11 +249,17 @@ export class Metrics {
     if (record.computeMs !== undefined) series.computeSeconds().observe(record.computeMs / 1000);
     if (record.batchSize !== undefined && record.batchSize > 0) series.batchRows().observe(record.batchSize);
     this.#observeInference(record, code, durationMs);
+    if (record.method === multiInference && code === Code.OK) this.#countExamples(record);
     if (!isCountedByTensorflow(record)) return;
     series.tensorflowRequestCount(code).value += 1;
     if (code !== Code.OK) return;
     series.tensorflowRequestLatency().observe(durationMs * 1000);
     if (record.computeMs !== undefined) series.tensorflowRuntimeLatency().observe(record.computeMs * 1000);
+  }
+
+  #countExamples({ model = "", rows = 0 }: CallRecord): void {
+    this.#exampleCounts.with(model).observe(rows);
+    this.#exampleCountTotal.with(model).value += rows;
   }
 
   #observeInference(record: CallRecord, code: Code, durationMs: number): void {
@@ -281,6 +301,11 @@ export class Metrics {
     entry(this.#known, model, () => new Set<string>()).add(label);
     for (const name of versionStates) this.#versionState.with(model, label, name).value = name === state ? 1 : 0;
     this.#forgetOldVersions(model, label, state);
+  }
+
+  /** For a version with an assets.extra/mlmd_uuid. The value is a text in TensorFlow Serving, which its page cannot print. */
+  setMlmd(model: string, version: bigint): void {
+    this.#mlmdMap.with(model, version.toString()).value = 0;
   }
 
   /** After each attempt to load a version. */
@@ -406,6 +431,7 @@ export class Metrics {
     const oldest = ended.shift()!;
     this.#known.get(model)?.delete(oldest);
     for (const family of this.#families) family.forget({ model, version: oldest });
+    this.#mlmdMap.forget({ model_name: model, version: oldest });
     this.inferenceStatistics.forget(model, BigInt(oldest));
     for (const door of Object.values(this.#calls)) {
       for (const byModel of door.values()) byModel.get(model)?.delete(BigInt(oldest));
@@ -425,6 +451,7 @@ interface CallSeries {
   readonly tensorflowRuntimeLatency: () => Distribution;
 }
 
+const multiInference = "/tensorflow.serving.PredictionService/MultiInference";
 const tensorflowMethods = new Set(
   ["Predict", "Classify", "Regress"].map((name) => `/tensorflow.serving.PredictionService/${name}`),
 );

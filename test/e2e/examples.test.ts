@@ -242,9 +242,14 @@ describe("a warm-up file", () => {
     };
     put("empty", Buffer.alloc(0));
     put("full", Buffer.concat([...new Array(999).fill(frameRecord(log(undefined))), frameRecord(good)]));
+    writeFileSync(join(folder.basePath("full"), "1", "assets.extra", "mlmd_uuid"), "a-uuid");
     const config = folder.writeConfig({ empty: "", full: "" });
     await using server = await startTestServer(`--model_config_file=${config}`, ...patient);
     for (const model of ["empty", "full"]) assert.equal((await stateOf(server, model)).state, 30, model);
+    const page = async () => (await fetch(`${server.url}/metrics`)).text();
+    while (!(await page()).includes(":tensorflow:serving:mlmd_map")) await new Promise(setImmediate);
+    assert.match(await page(), /^:tensorflow:serving:mlmd_map\{model_name="full",version="1"\} 0$/m);
+    assert.doesNotMatch(await page(), /mlmd_map\{model_name="empty"/);
   });
 
   it("is not looked at when the flag says so", async () => {

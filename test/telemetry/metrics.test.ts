@@ -115,6 +115,31 @@ describe("TensorFlow Serving's metrics", () => {
     assert.equal(latency({ model_name: "m", API: "", entrypoint: "REST" }), 1);
   });
 
+  it("count the examples of MultiInference, of calls that succeed", () => {
+    const metrics = metricsWithModel();
+    const method = "/tensorflow.serving.PredictionService/MultiInference";
+    for (const rows of [1, 2, 5]) {
+      metrics.observeCall({ ...grpcPredict, method, api: "MultiInference", rows }, Code.OK, 1);
+    }
+    metrics.observeCall({ ...grpcPredict, method, api: "MultiInference", rows: 3 }, Code.INVALID_ARGUMENT, 1);
+    metrics.observeCall({ ...grpcPredict, rows: 3 }, Code.OK, 1);
+    const page = metrics.text();
+    assert.ok(page.includes(':tensorflow:serving:request_example_count_total{model="m"} 8\n'));
+    assert.ok(page.includes(':tensorflow:serving:request_example_counts_sum{model="m"} 8\n'));
+    const buckets = parsePrometheusText(page).filter(
+      ({ name }) => name === ":tensorflow:serving:request_example_counts_bucket",
+    );
+    assert.deepEqual(buckets.map(({ labels, value }) => [labels["le"], value]).slice(0, 5), [
+      ["1", 0],
+      ["2", 1],
+      ["4", 2],
+      ["8", 3],
+      ["16", 3],
+    ]);
+    assert.equal(buckets.length, 16);
+    assert.equal(buckets.at(-2)!.labels["le"], "16384");
+  });
+
   for (const [method, api, counted] of [
     ["/tensorflow.serving.PredictionService/Classify", "Classify", true],
     ["/tensorflow.serving.PredictionService/MultiInference", "MultiInference", false],
