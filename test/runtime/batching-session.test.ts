@@ -213,35 +213,4 @@ describe("BatchingSession", () => {
     await first;
     assert.deepEqual((await Promise.all(waiting)).map(values), [[2], [4]]);
   });
-
-  it("answers random mixes as if nothing had been batched, each exactly once", async () => {
-    let seed = 7;
-    const random = (below: number) => {
-      seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-      return (seed >>> 8) % below;
-    };
-    const inner = new RowwiseSession({ sessions: 2 });
-    const session = batching(inner, { maxBatchRows: 16 });
-    let answered = 0;
-    const calls = Array.from({ length: 300 }, async () => {
-      const rows = 1 + random(4);
-      const data = Array.from({ length: rows }, () => random(1000));
-      const source = new CancellationSource();
-      const answer = run(session, vector(...data), source);
-      if (random(5) === 0) source.cancel(cancelled("changed my mind"));
-      try {
-        assert.deepEqual(
-          values(await answer),
-          data.map((value) => 2 * value),
-        );
-      } catch (error) {
-        assert.equal((error as Error).message, "changed my mind");
-      }
-      answered++;
-    });
-    while (answered < 300) await inner.turn();
-    await Promise.all(calls);
-    assert.equal(answered, 300);
-    assert.equal(session.load().queued, 0);
-  });
 });

@@ -9,12 +9,11 @@ import {
   SharedBatchScheduler,
   validateBatchingParameters,
 } from "../../src/runtime/index.js";
-import { cancelled, deadlineExceeded, internal, invalidArgument } from "../../src/status.js";
+import { deadlineExceeded, invalidArgument } from "../../src/status.js";
 import type { Tensor } from "../../src/tensor/index.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { rejectsWith } from "../support/rejects-with.js";
 import { type RowwiseOptions, RowwiseSession } from "../support/rowwise-session.js";
-import { SeededRandom } from "../support/seeded-random.js";
 import { floatTensor } from "../support/test-models.js";
 
 function setUp(parameters: BatchingParameters = {}, rowwise: RowwiseOptions = {}, numBatchThreads = 1) {
@@ -333,81 +332,5 @@ describe("a batching session by parameters", () => {
     assert.ok(scheduler.queues <= 64);
     await session.release();
     assert.equal(scheduler.queues, 0);
-  });
-});
-
-describe("any mix of requests", () => {
-  it("is answered as it would be alone, each request once", async () => {
-    for (let seed = 1; seed <= 60; seed++) {
-      const random = new SeededRandom(seed);
-      const pick = (n: number) => random.below(n);
-      const splitting = pick(2) === 1;
-      const pad = pick(3) === 0;
-      const { inner, run, clock } = setUp(
-        {
-          maxBatchSize: 8,
-          batchTimeoutMicros: pick(2) * 3000,
-          maxEnqueuedBatches: 1 + pick(4),
-          padVariableLengthInputs: pad,
-          allowedBatchSizes: pick(2) === 1 ? [3, 5, 8] : [],
-          enableLargeBatchSplitting: splitting,
-          ...(splitting && { maxExecutionBatchSize: 1 + pick(8) }),
-        },
-        { refuse: (x) => (x === 666 ? internal("666") : undefined) },
-        1 + pick(3),
-      );
-      const outcomes = new Map<number, number>();
-      const calls: Promise<void>[] = [];
-      let next = 1;
-      for (let step = 0; step < 40; step++) {
-        const action = pick(6);
-        if (action <= 3) {
-          const id = calls.length;
-          const rows = pick(11);
-          const width = pick(2) === 0 ? undefined : 1 + pick(3);
-          const bad = pick(10) === 0;
-          const shape = width === undefined ? [rows] : [rows, width];
-          const values = Array.from({ length: rows * (width ?? 1) }, () => (bad ? 666 : next++ % 600));
-          const source = new CancellationSource(pick(4) === 0 ? clock.now() + pick(6) : undefined);
-          const fetches = pick(3) === 0 ? ["y", "z"] : ["y"];
-          calls.push(
-            run(floatTensor(shape, ...values), source, fetches).then(
-              (result) => {
-                outcomes.set(id, (outcomes.get(id) ?? 0) + 1);
-                assert.ok(!bad || rows === 0, `seed ${seed}`);
-                const y = result.outputs.get("y")!;
-                if (!pad || width === undefined) {
-                  assert.deepEqual(
-                    valuesOf(result),
-                    values.map((x) => 2 * x),
-                    `seed ${seed}`,
-                  );
-                  assert.deepEqual(y.shape, shape);
-                } else assert.equal(y.shape[0], rows);
-                assert.deepEqual([...result.outputs.keys()].sort(), fetches);
-              },
-              (error: Error) => {
-                outcomes.set(id, (outcomes.get(id) ?? 0) + 1);
-                const expected = /^(666|withdrawn|Task size|The batch scheduling queue|Run\(\) timeout|The pieces)/;
-                assert.match(error.message, expected, `seed ${seed}`);
-                if (error.message === "666") assert.ok(bad, `seed ${seed}: a neighbour was failed`);
-              },
-            ),
-          );
-          const fate = pick(8);
-          if (fate === 0) source.cancel(cancelled("withdrawn"));
-          else if (fate === 1) setImmediate(() => source.cancel(cancelled("withdrawn")));
-        } else if (action === 4) clock.advance(pick(4));
-        else await inner.turn();
-      }
-      for (let i = 0; i < 400 && outcomes.size < calls.length; i++) {
-        clock.advance(10);
-        await inner.turn();
-      }
-      await Promise.all(calls);
-      assert.equal(outcomes.size, calls.length, `seed ${seed}: some were never answered`);
-      for (const [, count] of outcomes) assert.equal(count, 1);
-      assert.equal(clock.pending, 0);
-    }
   });
 });

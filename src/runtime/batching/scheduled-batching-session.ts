@@ -34,8 +34,6 @@ interface Task {
   readonly enqueuedMs: number;
   readonly resolve: (result: RunResult) => void;
   readonly reject: (error: unknown) => void;
-  /** False once its caller has given up, or it has been taken out of the queue. */
-  waiting: boolean;
   ignoreCancel: () => void;
 }
 
@@ -134,14 +132,11 @@ export class ScheduledBatchingSession implements Session {
         enqueuedMs,
         resolve,
         reject,
-        waiting: true,
         ignoreCancel: () => {},
       };
       this.#waiting++;
       const leave = queue.add(task);
       task.ignoreCancel = options.cancellation.onCancel((reason) => {
-        if (!task.waiting) return;
-        task.waiting = false;
         this.#waiting--;
         leave();
         reject(reason.code === Code.DEADLINE_EXCEEDED ? timedOut() : reason);
@@ -149,11 +144,9 @@ export class ScheduledBatchingSession implements Session {
     });
   }
 
-  async #process(fetches: readonly string[], batch: readonly Task[]): Promise<void> {
+  async #process(fetches: readonly string[], tasks: readonly Task[]): Promise<void> {
     const now = this.#deps.clock.now();
-    const tasks = batch.filter((task) => task.waiting);
     for (const task of tasks) {
-      task.waiting = false;
       task.ignoreCancel();
       this.#waiting--;
     }
