@@ -386,7 +386,9 @@ function requireKnown(name: string, what: string): string {
 }
 
 function unknownWord(word: string): StatusError {
-  return invalidArgument(`unexpected argument "${word}"; the command is "serve", flags look like --name=value`);
+  return invalidArgument(
+    `unexpected argument "${word}"; flags look like --name=value, and onnxd --help lists the commands`,
+  );
 }
 
 function isRepeated(name: string): boolean {

@@ -37,7 +37,8 @@ export async function runClientCommand(
     }
     run = command.prepare(line, io);
   } catch (thrown) {
-    io.error(`${errorMessage(thrown)}\n\n${command.help}`);
+    const [usage] = command.help.split("\n\n");
+    io.error(`${errorMessage(thrown)}\n\n${usage}\n\nonnxd ${argv[0]} --help lists the flags.\n`);
     return 2;
   }
   try {

@@ -29,7 +29,7 @@ export function metadataOfOpenInference(
   };
 }
 
-/** The index lists a version a line. */
+/** The index lists a version a line; here, as everywhere in this client, the newest version comes first. */
 export function summariesOf(
   index: readonly {
     readonly name: string;
@@ -44,6 +44,7 @@ export function summariesOf(
     byName.set(name, summary);
     if (/^\d+$/.test(version)) summary.versions.push({ version: BigInt(version), state, error: reason, labels: [] });
   }
+  for (const { versions } of byName.values()) versions.sort((a, b) => (a.version > b.version ? -1 : 1));
   return [...byName.values()];
 }
 

@@ -42,6 +42,14 @@ describe("onnxd on the command line", () => {
     assert.equal(out, "x  int64 [2,2]\n[[1, 2],\n [3, 9007199254740993]]\n");
   });
 
+  it("prints float32 in the digits that it has, which are read back as the same", async () => {
+    const values = [0.1, 1 / 3, 16_777_217, 3.4028234663852886e38, 1e-45, -2.5, 0.30000001192092896].map(Math.fround);
+    const { out } = await run(["predict", "echo", "--input", `f=[${values}]`, "--json"]);
+    const { data } = JSON.parse(out).outputs.f;
+    assert.deepEqual(data.map(Math.fround), values);
+    assert.deepEqual(data, [0.1, 0.33333334, 16_777_216, 3.4028235e38, 1e-45, -2.5, 0.3]);
+  });
+
   it("predicts, for programs: integers in all their digits, NaN as text", async () => {
     const { out } = await run(["predict", "echo", "--input=x=[[-9223372036854775808,2]]", "--json"]);
     assert.equal(
@@ -117,6 +125,7 @@ describe("onnxd on the command line", () => {
       assert.equal(exitCode, 2, argv.join(" "));
       assert.equal(out, "");
       assert.match(error, /usage: onnxd predict/);
+      assert.match(error, /onnxd \w+ --help lists the flags\.\n$/);
     }
     const help = await run(["predict", "--help"]);
     assert.equal(help.exitCode, 0);

@@ -5,6 +5,15 @@ export function formatNumber(value: number, digits = 4): string {
   return String(Number(text));
 }
 
+/** The shortest decimal number that is the given float32: 0.1, where a double has 0.10000000149011612. */
+export function shortestOfFloat32(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return Number(value.toPrecision(9)); // always enough
+}
+
 /** In columns: always as many digits, so that numbers stand under each other. */
 export function formatFixed(value: number): string {
   if (!Number.isFinite(value)) return String(value);

@@ -14,6 +14,7 @@ import type {
 } from "../model-client.js";
 import { type Nested, toNested } from "../ndarray.js";
 import { type Command, type CommandIo, type CommandLine, sharedHelp, splitPair } from "./command-line.js";
+import { shortestOfFloat32 } from "./format-numbers.js";
 import { formatTable } from "./format-table.js";
 
 const help = `usage: onnxd predict MODEL --input NAME=VALUE… [--output NAME…] [--signature NAME]
@@ -82,7 +83,7 @@ function inferenceCommand(takesModel: boolean, ask: (client: ModelClient, asked:
 export const inferenceCommands: Readonly<Record<"predict" | "models" | "status" | "metadata", Command>> = {
   predict: inferenceCommand(true, async (client, { model, inputs, callOptions }) => {
     const { outputs, version, model: name } = await client.predict(model, inputs, callOptions);
-    const nested = Object.entries(outputs).map(([key, tensor]) => [key, tensor, toNested(tensor)] as const);
+    const nested = Object.entries(outputs).map(([key, tensor]) => [key, tensor, toNested(shortened(tensor))] as const);
     return {
       data: {
         model: name,
@@ -161,6 +162,12 @@ function readValue(value: string, io: CommandIo): string {
 
 function isNested(value: unknown): boolean {
   return Array.isArray(value) ? value.every(isNested) : typeof value !== "object";
+}
+
+/** float32 in as many digits as it has: those of its double say nothing. */
+function shortened(tensor: Tensor): Tensor {
+  if (tensor.dtype !== "float32") return tensor;
+  return { ...tensor, dtype: "float64", data: Float64Array.from(tensor.data as Float32Array, shortestOfFloat32) };
 }
 
 function formatOutput(name: string, { dtype, shape }: Tensor, data: Nested): string {
