@@ -3,6 +3,9 @@ import type { GraphProto, NodeProto } from "../gen/onnx/onnx.js";
 import type { ClassLabels } from "./model-description.js";
 import type { TensorSpec } from "./signature.js";
 
+/** What onnxd writes into models that it trains: labels by output. It says more than the graph, and goes before it. */
+const trainedKey = "onnxd.class_labels";
+
 /** Keys of a model's metadata under which exporters keep labels, in the order of the scores. */
 const metadataKeys = ["class_labels", "labels"];
 
@@ -13,7 +16,8 @@ const columnKeepers = new Set(["Identity", "Cast", "Normalizer"]);
 
 /**
  * By the name of an output that is a matrix of scores: its classes' labels. Scores are those of a classifier of
- * ai.onnx.ml, whose labels stand in the graph, or those of a Softmax for whose columns the metadata names labels.
+ * ai.onnx.ml, whose labels stand in the graph, or those of a Softmax for whose columns the metadata names labels; a model
+ * that was trained here says it of each output.
  */
 export function classLabelsOfOutputs({
   graph,
@@ -28,10 +32,16 @@ export function classLabelsOfOutputs({
   for (const node of graph.node) for (const name of node.output) producers.set(name, node);
   const named = metadataKeys.map((key) => parseLabels(metadata.get(key))).find((labels) => labels !== undefined);
   const found = new Map<string, ClassLabels>();
+  const trained = parseLabelsByOutput(metadata.get(trainedKey));
   for (const { name, dtype, shape } of outputs) {
     if (dtype !== "float32" || (shape !== undefined && shape.length !== 2)) continue;
     const columns = shape?.[1];
     const fits = (labels: ClassLabels) => typeof columns !== "number" || columns === labels.length;
+    const own = trained.get(name);
+    if (own !== undefined) {
+      if (fits(own)) found.set(name, own);
+      continue;
+    }
     const { node, value } = sourceOf(name, producers);
     if (node === undefined) continue;
     if (classifiers.has(node.opType) && node.output[1] === value) {
@@ -63,6 +73,24 @@ function labelsOfClassifier(node: NodeProto): ClassLabels | undefined {
   }
   const strings = attribute("classlabels_strings")?.strings ?? [];
   return strings.length > 0 ? strings.map((bytes) => new TextDecoder().decode(bytes)) : undefined;
+}
+
+/** A JSON object: by output, its labels, all of them strings or all of them whole numbers. */
+function parseLabelsByOutput(text: string | undefined): ReadonlyMap<string, ClassLabels> {
+  const found = new Map<string, ClassLabels>();
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text ?? "{}");
+  } catch {
+    return found;
+  }
+  if (parsed === null || typeof parsed !== "object") return found;
+  for (const [output, labels] of Object.entries(parsed)) {
+    if (!Array.isArray(labels)) continue;
+    if (labels.every((label) => typeof label === "string")) found.set(output, labels);
+    else if (labels.every((label) => Number.isSafeInteger(label))) found.set(output, labels.map(BigInt));
+  }
+  return found;
 }
 
 /** A JSON array of strings, or a line for each; undefined for what is neither. */

@@ -22,6 +22,7 @@ export { describeOrtModel, type SessionValueMetadata } from "./ort-model.js";
 export { patchWeights, type WeightsPatch } from "./patch-weights.js";
 export { commonOperatorSet, raiseOperatorSet } from "./raise-operator-set.js";
 export { type ReadLimits, type ReadModel, readModel } from "./read-model.js";
+export { readSelfContained, rewriteForRuntime, type SelfContainedModel } from "./self-contained.js";
 export {
   classifyMethodName,
   type Dimension,

@@ -1,50 +1,38 @@
-import type { NumericTensor } from "../tensor/index.js";
+import { byteLength, type NumericTensor, type Tensor } from "../tensor/index.js";
+import type { AnsweredRows } from "./answered-rows.js";
 import type { FittedTarget } from "./data/fit-target.js";
 import { ExampleStore, type ExampleStoreOptions } from "./example-store.js";
 import { type Field, targetField, weightField } from "./examples.js";
 import type { FrozenPrefix } from "./frozen-prefix.js";
-import { numbers } from "./graph-emitter.js";
-import type { RawRows } from "./raw-rows.js";
-
-/** What belongs to each row besides what the model takes. */
-export interface RowAnswers {
-  /** Row by row. */
-  readonly targets: Float64Array;
-  readonly target: Field;
-  readonly weights: Float32Array | undefined;
-}
 
 /** Runs every row through the frozen part of a model, once, and keeps what comes out beside the answers. */
 export function buildExamples(
-  rows: RawRows,
+  rows: AnsweredRows,
   prefix: FrozenPrefix,
-  { targets, target, weights }: RowAnswers,
   options: ExampleStoreOptions = {},
 ): ExampleStore {
-  const fields: Field[] = [...prefix.fields, target];
-  if (weights !== undefined) fields.push({ name: weightField, dtype: "float32", shape: [] });
+  const { target, weighted } = rows;
+  const fields: Field[] = [...prefix.fields, { ...target, name: targetField }];
+  if (weighted) fields.push({ name: weightField, dtype: "float32", shape: [] });
   const store = new ExampleStore(fields, options);
-  const targetSize = target.shape.reduce((all, size) => all * size, 1);
-  for (const feeds of rows.batches(rowsAtOnce)) {
-    const tensors = prefix.run(feeds);
+  for (const feeds of rows.rows.batches(rowsAtOnce(rows.rows.first(1)))) {
+    const tensors: Map<string, NumericTensor> = prefix.run(feeds);
     const [count] = [...feeds.values()][0]!.shape as [number];
-    const first = store.count;
-    const own = targets.subarray(first * targetSize, (first + count) * targetSize);
-    tensors.set(targetField, {
-      dtype: target.dtype,
-      shape: [count, ...target.shape],
-      data: numbers(target.dtype, Array.from(own)),
-    });
-    if (weights !== undefined) {
-      const some: NumericTensor = { dtype: "float32", shape: [count], data: weights.subarray(first, first + count) };
-      tensors.set(weightField, some);
-    }
+    const { targets, weights } = rows.answers(store.count, store.count + count);
+    tensors.set(targetField, { dtype: target.dtype, shape: [count, ...target.shape], data: targets });
+    if (weights !== undefined) tensors.set(weightField, { dtype: "float32", shape: [count], data: weights });
     store.append(tensors);
   }
   return store;
 }
 
-const rowsAtOnce = 256;
+/** Few enough for what the frozen part makes of them to stay small. */
+function rowsAtOnce(one: ReadonlyMap<string, Tensor>): number {
+  const bytes = [...one.values()].reduce((sum, tensor) => sum + byteLength(tensor), 0);
+  return Math.min(256, Math.max(1, Math.floor(atOnceBytes / bytes)));
+}
+
+const atOnceBytes = 16 * 1024 * 1024;
 
 /** The field that a fitted target makes for a loss: a class number, a probability of the second class, a number. */
 export function targetFieldOf(target: FittedTarget, sparse: boolean): Field {

@@ -1,101 +1,145 @@
 // Judging a file as it is, on rows with answers: what a gate asks before a version is published.
-import { decodeGraphModel } from "../onnx/index.js";
+import { decodeGraphModel, Graph, rewriteForRuntime } from "../onnx/index.js";
 import { StepSession } from "../runtime/index.js";
-import { failedPrecondition, invalidArgument } from "../status.js";
 import type { NumericTensor } from "../tensor/index.js";
+import { targetFieldOf } from "./build-examples.js";
+import { requireClasses, requireTargets } from "./check-targets.js";
+import { type ColumnDrift, measureDrift } from "./data/drift.js";
 import { prepareTable } from "./data/prepare-table.js";
 import type { Table } from "./data/table.js";
 import { type Evaluation, Evaluator } from "./evaluator.js";
-import { type Examples, MemoryExamples, targetField, weightField } from "./examples.js";
-import { readTrainingRecord } from "./exported-model.js";
-import { answersOf, chooseOutput, type ModelFile, requireInputs, type TensorData } from "./fine-tuning.js";
+import { type Examples, fieldOf, MemoryExamples, sampleFeeds, targetField, weightField } from "./examples.js";
+import { readTrainingRecord, requireTableRecord, withOutput } from "./exported-model.js";
+import { chooseOutput, defaultLoss } from "./fine-tuning.js";
 import { numbers } from "./graph-emitter.js";
-import { computeMetrics, type Metrics, type Task } from "./metrics.js";
-import { TableRows, TensorRows } from "./raw-rows.js";
-import { type GivenTrainingOptions, validateTrainingOptions } from "./training-options.js";
+import { findLogits } from "./losses.js";
+import { type RawRows, TableRows } from "./raw-rows.js";
+import type { TrainableModel } from "./step-graph.js";
+import { TensorExamples } from "./tensor-examples.js";
+import { tensorRows } from "./tensor-rows.js";
+import type { TensorSet } from "./tensor-set.js";
+import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
+
+export interface TableEvaluationOptions {
+  /** A column of numbers that says what each row counts. */
+  readonly weight?: string | undefined;
+  readonly topK?: number;
+  /** Default: the one it was trained with. */
+  readonly threshold?: number;
+}
+
+export interface TableEvaluation extends Evaluation {
+  /** Of the confusion's rows and columns. */
+  readonly classLabels: readonly string[] | undefined;
+  /** Of the rows against those that the model was trained on. */
+  readonly drift: readonly ColumnDrift[];
+}
 
 /**
- * The metrics of a model that was trained here on a table, over the rows of another. It is asked as clients ask it,
- * with raw columns. Throws INVALID_ARGUMENT naming the row for labels it does not know, FAILED_PRECONDITION when the
- * file does not say what it was trained on.
+ * The loss and metrics of a model that was trained here on a table, over the rows of another. It is asked as clients
+ * ask it, with raw columns. Throws INVALID_ARGUMENT naming the row for labels it does not know, FAILED_PRECONDITION
+ * when the file does not say what it was trained on.
  */
 export function evaluateOnTable(
   file: Uint8Array,
   table: Table,
-  { weight, topK = 5 }: { readonly weight?: string; readonly topK?: number } = {},
-): Metrics & { readonly rows: number } {
-  const record = readTrainingRecord(decodeGraphModel(file).metadata);
-  if (record?.preparation === undefined || record.target === undefined || record.outputs === undefined) {
-    throw failedPrecondition("the model was not trained on a table here; its file does not say what it predicts");
-  }
-  const { preparation, target, outputs, loss } = record;
-  const { targets, weights } = prepareTable(table, {
-    target: target.column,
-    task: target.kind === "classes" ? "classification" : "regression",
-    weight,
-    validationSplit: 0,
-    seed: 0,
-    fitted: { preparation, target },
+  { weight, ...given }: TableEvaluationOptions = {},
+): TableEvaluation {
+  const { graph, metadata } = decodeGraphModel(file);
+  const { preparation, target, output, loss, threshold } = requireTableRecord(metadata);
+  const task = target.kind === "classes" ? "classification" : "regression";
+  const fitted = { preparation, target };
+  const prepared = prepareTable(table, { target: target.column, task, weight, validationSplit: 0, seed: 0, fitted });
+  // Where the loss was attached: in front of a final Softmax, say, which rounds.
+  const { value, areLogits } = findLogits(graph, output, loss, () => 2);
+  const predicted = valuesOf(withOutput(file, value), value, new TableRows(table, preparation));
+  const options = validateTrainingOptions({
+    threshold,
+    ...given,
+    loss: { ...loss, fromLogits: areLogits ? "yes" : "no" },
   });
-  const output = outputs.kind === "classes" ? outputs.scores : outputs.prediction;
+  const field = targetFieldOf(target, loss.kind === "sparse_categorical_crossentropy");
+  const rows = predicted.shape[0]!;
+  const targets = numbers(field.dtype, Array.from(prepared.targets));
+  const tensors = new Map<string, NumericTensor>([
+    [value, predicted],
+    [targetField, { dtype: field.dtype, shape: [rows, ...field.shape], data: targets }],
+  ]);
+  if (prepared.weights !== undefined) {
+    tensors.set(weightField, { dtype: "float32", shape: [rows], data: prepared.weights });
+  }
+  const rescale = target.kind === "number" ? { mean: target.mean, scale: target.scale } : undefined;
+  const evaluation = judge({ ...passingOn(value, predicted), rescale }, options, new MemoryExamples(tensors));
+  const classLabels = target.kind === "classes" ? target.labels : undefined;
+  return { ...evaluation, classLabels, drift: measureDrift(preparation, table) };
+}
+
+function valuesOf(file: Uint8Array, name: string, rows: RawRows): NumericTensor {
   const session = new StepSession(file);
-  const given: number[] = [];
+  const parts: Float32Array[] = [];
+  let shape: readonly number[] = [];
   try {
-    for (const feeds of new TableRows(table, preparation).batches(256)) {
-      for (const value of session.run(feeds, [output]).get(output)!.data) given.push(Number(value));
+    for (const feeds of rows.batches(256)) {
+      const part = session.run(feeds, [name]).get(name)!;
+      shape = part.shape.slice(1);
+      parts.push(part.data as Float32Array);
     }
   } finally {
     session.release();
   }
-  const ones = weights ?? new Float32Array(targets.length).fill(1);
-  if (target.kind === "number") {
-    const numbersOfTable = targets.map((value) => value * target.scale + target.mean);
-    const metrics = computeMetrics(
-      { kind: "regression" },
-      { predictions: given, targets: numbersOfTable, weights: ones },
-    );
-    return { ...metrics, rows: targets.length };
+  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const part of parts) {
+    data.set(part, end);
+    end += part.length;
   }
-  const classes = target.labels.length;
-  const yesOrNo = loss.kind === "binary_crossentropy";
-  const task: Task = yesOrNo ? { kind: "binary", threshold: record.threshold } : { kind: "multiclass", classes, topK };
-  const predictions = yesOrNo ? given.filter((_, i) => i % 2 === 1) : given;
-  return { ...computeMetrics(task, { predictions, targets, weights: ones }), rows: targets.length };
+  return { dtype: "float32", shape: [data.length / shape.reduce((all, size) => all * size, 1), ...shape], data };
 }
 
-/** The loss and metrics of any model over tensors. Throws as FineTuning.start() does. */
-export function evaluateOnTensors(
-  { file, runnable = file, readExternal }: ModelFile,
-  data: TensorData,
-  given: { readonly output?: string; readonly training: GivenTrainingOptions },
-): Evaluation {
-  const { graph, operatorSets, metadata } = decodeGraphModel(runnable, readExternal);
-  const options = validateTrainingOptions(given.training);
-  const output = chooseOutput(graph, given.output, readTrainingRecord(metadata));
-  const rows = new TensorRows(requireInputs(graph, data.inputs));
-  const examples = examplesOf(data, rows, options);
-  const inputs = graph.inputs.map(({ name }) => examples.fields.find((field) => field.name === name)!);
-  const model = { graph, operatorSets, inputs, output, parameters: [], trainDropout: false, trainBatchNorm: false };
-  const evaluator = new Evaluator(model, options, (count) => rows.first(count), new Map());
+/** A model that gives what it is given: predictions that have been made, to be judged. */
+function passingOn(name: string, { dtype, shape }: NumericTensor): TrainableModel {
+  const graph = new Graph();
+  graph.input(name, dtype, ["N", ...shape.slice(1)]);
+  const [output] = graph.node("Identity", [name]);
+  return {
+    graph,
+    operatorSets: new Map([["", 21]]),
+    inputs: [{ name, dtype, shape: shape.slice(1) }],
+    output: output!,
+    parameters: [],
+    trainDropout: false,
+    trainBatchNorm: false,
+  };
+}
+
+function judge(model: TrainableModel, options: TrainingOptions, examples: Examples): Evaluation {
+  const evaluator = new Evaluator(model, options, (rows) => sampleFeeds(model, examples, rows), new Map());
   try {
+    requireTargets(examples, evaluator.target, options);
+    requireClasses(examples, evaluator.target, evaluator.task);
     return evaluator.evaluate(examples);
   } finally {
     evaluator.release();
   }
 }
 
-function examplesOf(data: TensorData, rows: TensorRows, options: ReturnType<typeof validateTrainingOptions>): Examples {
-  const tensors = new Map<string, NumericTensor>();
-  for (const [name, tensor] of data.inputs) {
-    if (tensor.dtype === "string") throw invalidArgument(`input "${name}" takes strings; give its rows as a table`);
-    tensors.set(name, tensor as NumericTensor);
-  }
-  const { targets, target, weights } = answersOf(data, rows.count, options);
-  tensors.set(targetField, {
-    dtype: target.dtype,
-    shape: [rows.count, ...target.shape],
-    data: numbers(target.dtype, Array.from(targets)),
-  });
-  if (weights !== undefined) tensors.set(weightField, { dtype: "float32", shape: [rows.count], data: weights });
-  return new MemoryExamples(tensors);
+/**
+ * The loss and metrics of any model over tensors; a loss that is not given is the one it was trained on here, or what
+ * suits the targets. Throws as FineTuning.start() does.
+ */
+export function evaluateOnTensors(
+  file: Uint8Array,
+  data: TensorSet,
+  given: { readonly output?: string | undefined; readonly training: GivenTrainingOptions },
+): Evaluation {
+  const { graph, operatorSets, metadata } = decodeGraphModel(rewriteForRuntime(file));
+  const past = readTrainingRecord(metadata);
+  const output = chooseOutput(graph, given.output, past);
+  const loss = { ...defaultLoss(graph, output, past, data.target), ...given.training.loss };
+  const options = validateTrainingOptions({ ...given.training, loss });
+  const answered = tensorRows(graph, data, options.loss.kind);
+  const examples = new TensorExamples(data, answered);
+  const inputs = graph.inputs.map(({ name }) => fieldOf(examples, name));
+  const model = { graph, operatorSets, inputs, output, parameters: [], trainDropout: false, trainBatchNorm: false };
+  return judge(model, options, examples);
 }

@@ -2,7 +2,7 @@ import { StepSession } from "../runtime/index.js";
 import { internal } from "../status.js";
 import type { NumericTensor } from "../tensor/index.js";
 import { BatchFeeds } from "./batch-feeds.js";
-import { type Examples, rowSize } from "./examples.js";
+import { type Examples, type Field, rowSize } from "./examples.js";
 import { computeMetrics, type Metrics, type Task } from "./metrics.js";
 import { buildEvaluationGraph, lossInputs, type SampleFeeds, type TrainableModel } from "./step-graph.js";
 import type { TrainingOptions } from "./training-options.js";
@@ -22,6 +22,8 @@ export interface Predicted {
 /** Judges a model as it is, over the very buffers its weights are trained in. */
 export class Evaluator {
   readonly task: Task;
+  /** As the loss takes them. */
+  readonly target: Field;
   readonly #session: StepSession;
   readonly #loss: string;
   readonly #predictions: string;
@@ -45,12 +47,19 @@ export class Evaluator {
     this.#predictions = graph.predictions;
     this.#output = model.output;
     this.#predictionSize = graph.predictionShape.reduce((all, size) => all * size, 1);
+    this.target = graph.target;
     this.#targetSize = rowSize(graph.target);
     // Alone, a row costs more than among others; a large batch costs memory.
     this.#feeds = new BatchFeeds(model.inputs, graph.target, [], Math.max(options.batchSize, 128));
     this.#weights = weights;
     this.#rescale = model.rescale;
     this.task = taskOf(options, graph.predictionShape);
+  }
+
+  /** What evaluate() allocates for so many rows. */
+  bytesFor(rows: number): number {
+    const classes = this.task.kind === "multiclass" ? this.task.classes : 2;
+    return rows * (4 * this.#predictionSize + 8 * this.#targetSize + 8) + 8 * classes * classes;
   }
 
   evaluate(examples: Examples): Evaluation {

@@ -4,9 +4,12 @@ import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { internal } from "../status.js";
 import { bytesOf, elementTypeInfo, type NumericData, type NumericTensor } from "../tensor/index.js";
+import { rowName } from "./data/table.js";
 import { type Examples, type Field, rowSize } from "./examples.js";
 
 export interface ExampleStoreOptions {
+  /** What rows are called, where their place among all does not say it. */
+  readonly nameOf?: ((row: number) => string) | undefined;
   /** Where the file is made when there is need; without it, all stays in memory. */
   readonly folder?: string | undefined;
   /** What may be held in memory. Default 256 MiB. */
@@ -55,6 +58,15 @@ export class ExampleStore implements Examples {
     this.#write(records);
     this.count += rows;
     this.#gatheredRows = new Uint32Array(0);
+  }
+
+  /** What the rows take of memory. */
+  get memoryBytes(): number {
+    return this.#file === undefined ? this.count * this.#recordBytes : 0;
+  }
+
+  nameOf(row: number): string {
+    return (this.#options.nameOf ?? rowName)(row);
   }
 
   gather(field: string, rows: Uint32Array, into: NumericData): void {

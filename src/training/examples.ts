@@ -1,5 +1,6 @@
 import { internal, invalidArgument } from "../status.js";
 import { type ElementType, elementTypeInfo, type NumericData, type NumericTensor } from "../tensor/index.js";
+import { rowName } from "./data/table.js";
 
 /** One value of every row: an input of the trained graph, the targets, or the weights. */
 export interface Field {
@@ -19,6 +20,8 @@ export interface Examples {
   readonly fields: readonly Field[];
   /** Copies a field of some rows, one after another, to the start of a buffer. */
   gather(field: string, rows: Uint32Array, into: NumericData): void;
+  /** What a person calls a row: "row 12", by its place in the data that were given. */
+  nameOf(row: number): string;
 }
 
 export const rowSize = ({ shape }: Field): number => shape.reduce((all, size) => all * size, 1);
@@ -49,6 +52,10 @@ export class MemoryExamples implements Examples {
     });
   }
 
+  nameOf(row: number): string {
+    return rowName(row);
+  }
+
   gather(field: string, rows: Uint32Array, into: NumericData): void {
     const size = rowSize(fieldOf(this, field));
     gatherRows(this.#data.get(field) as Float32Array, size, rows, into as Float32Array);
@@ -72,6 +79,10 @@ export class ExampleSubset implements Examples {
     return this.#all.fields;
   }
 
+  nameOf(row: number): string {
+    return this.#all.nameOf(this.#rows[row]!);
+  }
+
   gather(field: string, rows: Uint32Array, into: NumericData): void {
     this.#all.gather(
       field,
@@ -88,6 +99,28 @@ export function wholeField(examples: Examples, name: string): NumericTensor {
   const data = new (elementTypeInfo(dtype).array!)(examples.count * rowSize({ name, dtype, shape }));
   examples.gather(name, rows, data);
   return { dtype, shape: [examples.count, ...shape], data };
+}
+
+/** A model's inputs for so many rows: the first ones, again and again where there are fewer. */
+export function sampleFeeds(
+  { inputs }: { readonly inputs: readonly Field[] },
+  examples: Examples,
+  count: number,
+): Map<string, NumericTensor> {
+  const have = Math.min(count, examples.count);
+  const rows = Uint32Array.from({ length: have }, (_, row) => row);
+  return new Map(
+    inputs.map((field) => {
+      const size = rowSize(field);
+      const data = new (elementTypeInfo(field.dtype).array!)(count * size);
+      examples.gather(field.name, rows, data);
+      for (let row = have; row < count; row++) {
+        const from = (row % have) * size;
+        data.copyWithin(row * size, from, from + size);
+      }
+      return [field.name, { dtype: field.dtype, shape: [count, ...field.shape], data }];
+    }),
+  );
 }
 
 function gatherRows(from: Float32Array, size: number, rows: Uint32Array, into: Float32Array): void {

@@ -1,22 +1,24 @@
-import { decodeGraphModel, type Graph, type GraphValue, type ReadExternalData } from "../onnx/index.js";
+import { decodeGraphModel, type Graph, type GraphValue, rewriteForRuntime } from "../onnx/index.js";
 import { failedPrecondition, invalidArgument } from "../status.js";
-import { formatShape, type NumericTensor, type Tensor } from "../tensor/index.js";
 import { splitRows } from "./data/split-rows.js";
-import type { ExampleStoreOptions } from "./example-store.js";
-import { targetField } from "./examples.js";
+import type { Field } from "./examples.js";
 import {
   exportPatched,
+  metadataKeys,
   readTrainingRecord,
   type TrainingRecord,
   trainingMetadata,
   verifyExported,
+  withOutput,
 } from "./exported-model.js";
-import { targetDtype } from "./losses.js";
+import type { LossOptions } from "./losses.js";
 import { drawNewHead, type NewHead } from "./new-head.js";
+import { ofValidation } from "./of-validation.js";
 import type { Parameter } from "./optimizers/parameter-memory.js";
 import { matchesAny, trainableTensors } from "./parameter-slots.js";
-import { PreparedTraining } from "./prepared-training.js";
-import { TensorRows } from "./raw-rows.js";
+import { PreparedTraining, type TrainingSurroundings } from "./prepared-training.js";
+import { classesOf, lossOfTargets, requireSeveralClasses, tensorRows } from "./tensor-rows.js";
+import type { TensorSet } from "./tensor-set.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
 
 export interface FineTuningOptions {
@@ -35,27 +37,13 @@ export interface FineTuningOptions {
   readonly learningRateScales?: readonly { readonly names: string; readonly scale: number }[];
   /** The share of rows set aside to validate on. Default 0.2. */
   readonly validationSplit?: number;
+  /** Rows to validate on, instead of a share of the others. */
+  readonly validation?: TensorSet | undefined;
+  /** With a new head: its classes' names, in their order. Default: their numbers. */
+  readonly classLabels?: readonly string[] | undefined;
+  /** Loss: by default the one it was trained on, or else by the targets. */
   readonly training: GivenTrainingOptions;
-  readonly store?: ExampleStoreOptions;
-}
-
-/** Rows as tensors, their first axis the rows. */
-export interface TensorData {
-  /** By graph input. */
-  readonly inputs: ReadonlyMap<string, Tensor>;
-  readonly targets: NumericTensor;
-  /** One a row. */
-  readonly weights?: Float32Array | undefined;
-}
-
-/** A model's file, as it is and as it can be run. */
-export interface ModelFile {
-  /** What is patched in the end. */
-  readonly file: Uint8Array;
-  /** The file as rewritten so that the runtime takes it; default: the file. */
-  readonly runnable?: Uint8Array | undefined;
-  /** Reads weights that lie beside the file. */
-  readonly readExternal?: ReadExternalData | undefined;
+  readonly surroundings?: TrainingSurroundings | undefined;
 }
 
 /** Any ONNX model that can be differentiated, to be trained further on tensors. */
@@ -65,37 +53,48 @@ export class FineTuning extends PreparedTraining {
   readonly #record: TrainingRecord;
   readonly #head: NewHead | undefined;
   readonly #declared: readonly GraphValue[];
+  readonly #classLabels: readonly string[] | undefined;
 
   /**
    * Throws INVALID_ARGUMENT when data, model and options do not fit, FAILED_PRECONDITION when the model cannot be
    * trained, naming the node that stands in the way.
    */
-  static start(
-    { file, runnable = file, readExternal }: ModelFile,
-    data: TensorData,
-    given: FineTuningOptions,
-  ): FineTuning {
-    const { graph, operatorSets, metadata } = decodeGraphModel(runnable, readExternal);
-    const options = validateTrainingOptions(given.training);
+  static start(file: Uint8Array, data: TensorSet, given: FineTuningOptions): FineTuning {
+    const { graph, operatorSets, metadata } = decodeGraphModel(rewriteForRuntime(file));
     const declared = [...graph.outputs];
-    const output = chooseOutput(graph, given.output, readTrainingRecord(metadata));
+    const past = readTrainingRecord(metadata);
+    const output = chooseOutput(graph, given.output, past);
+    const usual: Partial<LossOptions> =
+      given.headClasses === undefined
+        ? defaultLoss(graph, output, past, data.target)
+        : { kind: "sparse_categorical_crossentropy" };
+    const loss = { ...usual, ...given.training.loss };
+    const options = validateTrainingOptions({ ...given.training, loss });
     const head =
       given.headClasses === undefined ? undefined : drawNewHead(graph, output, given.headClasses, options.seed);
+    if (head !== undefined) requireFreeOutputs(past);
     const parameters = chooseParameters(graph, given, head);
-    const rows = new TensorRows(requireInputs(graph, data.inputs));
+    const rows = tensorRows(graph, data, options.loss.kind);
+    const { validation } = given;
+    const classes = classesOf(data, options.loss.kind);
+    requireSeveralClasses(classes, head !== undefined);
+    const share = validation === undefined ? (given.validationSplit ?? 0.2) : 0;
     const { trainDropout = false, trainBatchNorm = false } = given;
     const inputs = {
       whole: { graph, operatorSets },
       trained: { output, parameters, trainDropout, trainBatchNorm },
       rows,
-      answers: answersOf(data, rows.count, options),
-      split: splitRows(rows.count, given.validationSplit ?? 0.2, options.seed, classesOf(data.targets, options)),
+      split: splitRows(data.count, share, options.seed, classes),
+      validation:
+        validation === undefined ? undefined : ofValidation(() => tensorRows(graph, validation, options.loss.kind)),
       options,
-      store: given.store,
+      surroundings: given.surroundings,
     };
-    const { loss, threshold } = options;
-    const record: TrainingRecord = { output, loss, threshold, parameters: parameters.map(({ name }) => name) };
-    return new FineTuning(inputs, file, record, head, declared);
+    const { threshold } = options;
+    const trained = parameters.map(({ name }) => name);
+    const kept = past?.output === output ? past : undefined;
+    const record: TrainingRecord = { ...kept, output, loss: options.loss, threshold, parameters: trained };
+    return new FineTuning(inputs, file, record, head, declared, given.classLabels);
   }
 
   private constructor(
@@ -104,8 +103,10 @@ export class FineTuning extends PreparedTraining {
     record: TrainingRecord,
     head: NewHead | undefined,
     declared: readonly GraphValue[],
+    classLabels: readonly string[] | undefined,
   ) {
     super(inputs);
+    this.#classLabels = classLabels;
     this.options = inputs.options;
     this.#file = file;
     this.#record = record;
@@ -115,20 +116,30 @@ export class FineTuning extends PreparedTraining {
 
   /** The file with the trained weights, held against the trainer before it is given out. */
   export(metrics: ReadonlyMap<string, number>, lineage: Readonly<Record<string, unknown>>): Uint8Array {
+    const { output } = this.#record;
     const metadata = trainingMetadata(this.#record, metrics, lineage);
+    // Labels of the classes before would be wrong ones.
+    if (this.#head !== undefined) metadata.set(metadataKeys.classLabels, this.#labelsOfHead());
     // A new head that was not trained is new all the same.
     const weights = new Map([...(this.#head?.weights ?? []), ...this.trainer.weights()]);
     const file = exportPatched(this.#file, { weights, ...this.#newShapes() }, metadata);
     const { feeds, predicted } = this.firstRows();
-    const given = this.#declared.some(({ name }) => name === this.#record.output);
-    if (given) verifyExported(file, feeds, this.#record.output, predicted.output);
+    verifyExported(withOutput(rewriteForRuntime(file), output), feeds, output, predicted.output);
     return file;
+  }
+
+  /** The outputs behind the head that are scores of its classes. */
+  #labelsOfHead(): string {
+    const { classes, reshapedValues } = this.#head!;
+    const labels = this.#classLabels ?? Array.from({ length: classes }, (_, label) => label);
+    const scores = this.#declared.filter(({ name, dtype }) => dtype === "float32" && reshapedValues.has(name));
+    return JSON.stringify(Object.fromEntries(scores.map(({ name }) => [name, labels])));
   }
 
   #newShapes() {
     const head = this.#head;
     if (head === undefined) return {};
-    const classes = [...head.weights.values()].at(-1)!.data.length;
+    const { classes } = head;
     const changed = this.#declared.filter(({ name, shape }) => head.reshapedValues.has(name) && shape !== undefined);
     const outputShapes = new Map(
       changed.map(({ name, shape }) => [
@@ -159,6 +170,31 @@ export function chooseOutput(graph: Graph, asked: string | undefined, record: Tr
   return floats[0]!;
 }
 
+/** The loss that the output was trained on here, or else what suits targets and output. */
+export function defaultLoss(
+  graph: Graph,
+  output: string,
+  past: TrainingRecord | undefined,
+  target: Field,
+): Partial<LossOptions> {
+  if (past?.output === output) return past.loss;
+  const declared = graph.outputs.find(({ name }) => name === output)?.shape;
+  return { kind: lossOfTargets(target, declared?.at(-1) === 1) };
+}
+
+function requireFreeOutputs(past: TrainingRecord | undefined): void {
+  if (past?.outputs?.kind === "classes") {
+    throw failedPrecondition(
+      "the model gives its classes' labels itself; a new head cannot change those. Train a new model",
+    );
+  }
+  if (past?.loss.kind === "binary_crossentropy") {
+    throw failedPrecondition(
+      "the model's last layer gives one score for two classes, not one a class. Train a new model",
+    );
+  }
+}
+
 function chooseParameters(graph: Graph, options: FineTuningOptions, head: NewHead | undefined): Parameter[] {
   const all = trainableTensors(graph);
   if (all.length === 0) throw failedPrecondition("the model has no weights that can be trained");
@@ -185,87 +221,3 @@ const listed = (parameters: readonly Parameter[]): string => {
   const names = parameters.map(({ name }) => name);
   return names.length > 10 ? `${names.slice(0, 9).join(", ")} and ${names.length - 9} more` : names.join(", ");
 };
-
-export function requireInputs(graph: Graph, given: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> {
-  for (const { name, dtype, shape } of graph.inputs) {
-    const tensor = given.get(name);
-    if (tensor === undefined) {
-      throw invalidArgument(`the data have no input "${name}"; they have ${[...given.keys()].join(", ")}`);
-    }
-    if (dtype !== undefined && tensor.dtype !== dtype) {
-      throw invalidArgument(`input "${name}" is ${dtype}; the data are ${tensor.dtype}`);
-    }
-    const fits =
-      shape === undefined ||
-      (shape.length === tensor.shape.length &&
-        shape.every((size, axis) => axis === 0 || typeof size !== "number" || size === tensor.shape[axis]));
-    if (!fits) {
-      throw invalidArgument(
-        `input "${name}" is of shape ${formatShape(shape!)}; the data are ${formatShape(tensor.shape)}`,
-      );
-    }
-    requireFinite(name, tensor);
-    requireKnownRows(graph, name, tensor);
-  }
-  const unknown = [...given.keys()].find((name) => !graph.inputs.some((input) => input.name === name));
-  if (unknown !== undefined) {
-    throw invalidArgument(
-      `the model has no input "${unknown}"; it has ${graph.inputs.map(({ name }) => name).join(", ")}`,
-    );
-  }
-  return given;
-}
-
-/** Numbers that pick rows of an embedding must be numbers of its rows. */
-function requireKnownRows(graph: Graph, name: string, { data, shape }: Tensor): void {
-  for (const { opType, inputs, attributes } of graph.nodes) {
-    const table = opType === "Gather" && inputs[1] === name ? graph.initializers.get(inputs[0]!) : undefined;
-    if (table === undefined || (attributes.get("axis") ?? 0) !== 0) continue;
-    const rows = table.shape[0]!;
-    const bad = Array.from(data, Number).findIndex((value) => value < 0 || value >= rows);
-    if (bad < 0) continue;
-    const row = Math.floor(bad / (data.length / shape[0]!)) + 1;
-    throw invalidArgument(
-      `row ${row} of "${name}" holds ${data[bad]}; the embedding "${inputs[0]}" has rows 0 to ${rows - 1}`,
-    );
-  }
-}
-
-function requireFinite(what: string, { dtype, shape, data }: Tensor): void {
-  if (dtype !== "float32" && dtype !== "float64") return;
-  const bad = (data as Float32Array).findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return;
-  const size = data.length / shape[0]!;
-  throw invalidArgument(
-    `row ${Math.floor(bad / size) + 1} of "${what}" holds ${data[bad]}; all must be finite numbers`,
-  );
-}
-
-export function answersOf({ targets, weights }: TensorData, count: number, { loss }: TrainingOptions) {
-  const { dtype, shape, data } = targets;
-  if (shape[0] !== count) throw invalidArgument(`there are ${count} rows of inputs and ${shape[0] ?? "no"} of targets`);
-  requireFinite("targets", targets);
-  if (weights !== undefined && weights.length !== count) {
-    throw invalidArgument(`there are ${count} rows of inputs and ${weights.length} weights`);
-  }
-  const badWeight = weights?.findIndex((weight) => !(weight >= 0 && Number.isFinite(weight))) ?? -1;
-  if (badWeight >= 0) {
-    throw invalidArgument(
-      `the weight of row ${badWeight + 1} is ${weights![badWeight]}; it must be a number from 0 on`,
-    );
-  }
-  const wanted = targetDtype(loss.kind);
-  const values = Float64Array.from(data as Float32Array, Number);
-  if (wanted === "int64") {
-    const bad = values.findIndex((value) => !Number.isInteger(value) || value < 0);
-    if (bad >= 0)
-      throw invalidArgument(`target ${bad + 1} is ${values[bad]}; a class is a whole number from 0 on (${dtype})`);
-  }
-  return { targets: values, target: { name: targetField, dtype: wanted, shape: shape.slice(1) }, weights };
-}
-
-/** By row, for a stratified split; undefined where targets are no classes. */
-function classesOf({ shape, data }: NumericTensor, { loss }: TrainingOptions): ArrayLike<number> | undefined {
-  const single = data.length === shape[0];
-  return loss.kind.endsWith("crossentropy") && single ? Float64Array.from(data as Float32Array, Number) : undefined;
-}

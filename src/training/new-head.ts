@@ -10,6 +10,7 @@ export interface NewHead {
   readonly weights: ReadonlyMap<string, NumericTensor>;
   /** Values from the layer on, whose declared shapes no longer hold. */
   readonly reshapedValues: ReadonlySet<string>;
+  readonly classes: number;
   /** The layer's size before. */
   readonly classesBefore: number;
 }
@@ -52,7 +53,7 @@ export function drawNewHead(graph: Graph, output: string, classes: number, seed:
       );
     }
   }
-  return { weights, reshapedValues, classesBefore };
+  return { weights, reshapedValues, classes, classesBefore };
 }
 
 /** Operators that may stand between the last layer and the output. */

@@ -1,55 +1,99 @@
 import type { Tensor } from "../tensor/index.js";
-import { buildExamples, type RowAnswers } from "./build-examples.js";
+import { type AnsweredRows, TrainThenValidation } from "./answered-rows.js";
+import { buildExamples } from "./build-examples.js";
 import type { Split } from "./data/split-rows.js";
+import { rowName } from "./data/table.js";
 import type { Predicted } from "./evaluator.js";
 import type { ExampleStore, ExampleStoreOptions } from "./example-store.js";
 import { ExampleSubset, type Examples } from "./examples.js";
-import { type FrozenPrefix, splitFrozenPrefix, type WholeModel } from "./frozen-prefix.js";
-import type { RawRows } from "./raw-rows.js";
+import { splitFrozenPrefix, type WholeModel } from "./frozen-prefix.js";
+import { bytesPerParameter, requireMemory } from "./memory-budget.js";
 import type { TrainableModel } from "./step-graph.js";
 import { Trainer } from "./trainer.js";
 import type { TrainingOptions } from "./training-options.js";
 
+/** What a training needs besides model and rows. */
+export interface TrainingSurroundings {
+  /** Where rows are kept when they are many; without it, all stay in memory. */
+  readonly folder?: string | undefined;
+  /** What weights, activations and rows may take. Default: no bound. */
+  readonly memoryBytes?: number | undefined;
+  /** What rows may take of it; beyond that they are on disk. Default 256 MiB. */
+  readonly rowMemoryBytes?: number | undefined;
+}
+
 export interface TrainingInputs {
   readonly whole: WholeModel;
   readonly trained: Omit<TrainableModel, "graph" | "operatorSets" | "inputs">;
-  readonly rows: RawRows;
-  readonly answers: RowAnswers;
+  readonly rows: AnsweredRows;
+  /** Of the rows; nothing is set aside where rows to validate on are given. */
   readonly split: Split;
+  readonly validation?: AnsweredRows | undefined;
   readonly options: TrainingOptions;
-  readonly store?: ExampleStoreOptions | undefined;
+  readonly surroundings?: TrainingSurroundings | undefined;
 }
 
 /** A whole model and raw rows, made ready: the frozen part is run over all rows, and a trainer stands at the rest. */
 export class PreparedTraining {
   readonly trainer: Trainer;
-  /** The rows set aside, if there are any. */
+  readonly trainRows: number;
+  /** The rows set aside or given to validate on, if there are any. */
   readonly validation: Examples | undefined;
-  readonly #rows: RawRows;
-  readonly #prefix: FrozenPrefix;
+  readonly #rows: AnsweredRows;
   readonly #store: ExampleStore;
+  readonly #held: { release(): void }[] = [];
 
-  constructor({ whole, trained, rows, answers, split, options, store }: TrainingInputs) {
-    const { prefix, model } = splitFrozenPrefix(whole, trained, (count) => rows.first(count));
+  constructor({ whole, trained, rows, split, validation, options, surroundings = {} }: TrainingInputs) {
+    const { memoryBytes = Number.POSITIVE_INFINITY } = surroundings;
+    const weights = trained.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    requireMemory(`${weights} weights in training`, bytesPerParameter * weights, memoryBytes);
+    const all = validation === undefined ? rows : new TrainThenValidation(rows, validation);
+    const given = (count: number) => Uint32Array.from({ length: count }, (_, row) => rows.count + row);
+    const aside = validation === undefined ? split.validation : given(validation.count);
+    const { prefix, model } = splitFrozenPrefix(whole, trained, (count) => rows.rows.first(count));
     this.#rows = rows;
-    this.#prefix = prefix;
-    this.#store = buildExamples(rows, prefix, answers, store);
-    this.validation = split.validation.length > 0 ? new ExampleSubset(this.#store, split.validation) : undefined;
-    this.trainer = new Trainer(model, options, new ExampleSubset(this.#store, split.train), this.validation);
+    this.trainRows = split.train.length;
+    this.#held.push(prefix);
+    try {
+      this.#store = buildExamples(all, prefix, storeOptions(rows.count, surroundings));
+      this.#held.push({ release: () => this.#store.close() });
+      this.validation = aside.length > 0 ? new ExampleSubset(this.#store, aside) : undefined;
+      const train = new ExampleSubset(this.#store, split.train);
+      this.trainer = new Trainer(model, options, train, this.validation, memoryBytes - bytesPerParameter * weights);
+      this.#held.push(this.trainer);
+      const { parameterBytes, activationBytes } = this.trainer.plan;
+      requireMemory("weights, activations and rows", parameterBytes + activationBytes + this.exampleBytes, memoryBytes);
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** What rows take of memory, and what is said of those to validate on. */
+  get exampleBytes(): number {
+    return (
+      this.#store.memoryBytes + (this.validation === undefined ? 0 : this.trainer.evaluationBytes(this.validation))
+    );
   }
 
   /** The first rows, as the whole model takes them and as the trainer's model answers them. */
   firstRows(): { readonly feeds: ReadonlyMap<string, Tensor>; readonly predicted: Predicted } {
-    const count = Math.min(comparedRows, this.#store.count);
+    const count = Math.min(comparedRows, this.#rows.count);
     const rows = Uint32Array.from({ length: count }, (_, row) => row);
-    return { feeds: this.#rows.first(count), predicted: this.trainer.predict(this.#store, rows) };
+    return { feeds: this.#rows.rows.first(count), predicted: this.trainer.predict(this.#store, rows) };
   }
 
   release(): void {
-    this.trainer.release();
-    this.#prefix.release();
-    this.#store.close();
+    for (const held of this.#held.splice(0)) held.release();
   }
+}
+
+/** @param trainRows behind them are those that were given to validate on */
+function storeOptions(trainRows: number, surroundings: TrainingSurroundings): ExampleStoreOptions {
+  const { folder, memoryBytes = Number.POSITIVE_INFINITY, rowMemoryBytes = 256 * 1024 * 1024 } = surroundings;
+  const nameOf = (row: number) =>
+    row < trainRows ? rowName(row) : `${rowName(row - trainRows)} of the validation data`;
+  return { folder, memoryBytes: Math.min(rowMemoryBytes, memoryBytes / 4), nameOf };
 }
 
 const comparedRows = 64;

@@ -1,8 +1,9 @@
 import { invalidArgument } from "../status.js";
-import { elementTypeInfo, formatShape, isNumeric, type NumericData, type Tensor } from "../tensor/index.js";
+import { elementTypeInfo, isNumeric, type NumericData, type Tensor } from "../tensor/index.js";
 import { encodeCells } from "./data/encode-cells.js";
 import type { Preparation } from "./data/preparation.js";
 import type { Cell, Table } from "./data/table.js";
+import type { TensorSet } from "./tensor-set.js";
 
 /** Rows as a whole model takes them. */
 export interface RawRows {
@@ -52,42 +53,33 @@ export class TableRows implements RawRows {
   }
 }
 
-/** Rows that are in memory as tensors: one an input, its first axis the rows. */
+/** Rows of a set of tensors. */
 export class TensorRows implements RawRows {
-  readonly count: number;
-  readonly #tensors: ReadonlyMap<string, Tensor>;
+  readonly #set: TensorSet;
+  readonly #check: (inputs: ReadonlyMap<string, Tensor>, firstRow: number) => void;
 
-  /** Throws INVALID_ARGUMENT when the tensors have no rows, or not as many. */
-  constructor(tensors: ReadonlyMap<string, Tensor>) {
-    const [first] = tensors;
-    if (first === undefined) throw invalidArgument("there are no inputs");
-    this.count = first[1].shape[0] ?? 0;
-    for (const [name, { shape }] of tensors) {
-      if (shape.length === 0 || shape[0] !== this.count) {
-        throw invalidArgument(`"${first[0]}" has ${this.count} rows; "${name}" is of shape ${formatShape(shape)}`);
-      }
-    }
-    if (this.count === 0) throw invalidArgument("there are no rows");
-    this.#tensors = tensors;
+  /** @param check throws when rows are not what the model takes; asked of all of them, as they are read */
+  constructor(set: TensorSet, check: (inputs: ReadonlyMap<string, Tensor>, firstRow: number) => void) {
+    if (set.count === 0) throw invalidArgument("there are no rows");
+    this.#set = set;
+    this.#check = check;
   }
 
   *batches(size: number): Generator<Map<string, Tensor>> {
-    for (let start = 0; start < this.count; start += size)
-      yield rowsOf(this.#tensors, start, Math.min(start + size, this.count));
+    const { count } = this.#set;
+    for (let first = 0; first < count; first += size) yield this.read(first, Math.min(first + size, count));
   }
 
   first(count: number): Map<string, Tensor> {
-    return repeatRows(rowsOf(this.#tensors, 0, Math.min(count, this.count)), count);
+    return repeatRows(this.read(0, Math.min(count, this.#set.count)), count);
   }
-}
 
-function rowsOf(tensors: ReadonlyMap<string, Tensor>, start: number, end: number): Map<string, Tensor> {
-  return new Map(
-    [...tensors].map(([name, { dtype, shape, data }]) => {
-      const size = shape.slice(1).reduce((all, axis) => all * axis, 1);
-      return [name, { dtype, shape: [end - start, ...shape.slice(1)], data: data.slice(start * size, end * size) }];
-    }),
-  );
+  /** The rows from `first` up to `end`, which is not among them. */
+  read(first: number, end: number): Map<string, Tensor> {
+    const inputs = this.#set.readInputs(first, end);
+    this.#check(inputs, first);
+    return inputs;
+  }
 }
 
 function repeatRows(tensors: ReadonlyMap<string, Tensor>, count: number): Map<string, Tensor> {

@@ -2,16 +2,17 @@
 // trained is changed here: dropout drops, batch normalisation looks at its batch.
 import { capturesOf, encodeGraphModel, type Graph, type GraphNode } from "../onnx/index.js";
 import { failedPrecondition, invalidArgument } from "../status.js";
-import { type ElementType, elementTypeInfo, formatShape, type Tensor } from "../tensor/index.js";
+import { byteLength, type ElementType, elementTypeInfo, formatShape, type Tensor } from "../tensor/index.js";
 import { buildGradients, valuesMovedBy } from "./autodiff/gradient-graph.js";
 import { describeNode } from "./autodiff/gradient-rule.js";
 import { lowerRecurrent } from "./autodiff/lower-recurrent.js";
 import { prepareForward, prepareScans } from "./autodiff/prepare-forward.js";
-import { probe } from "./autodiff/probe.js";
+import { evaluate, probe } from "./autodiff/probe.js";
 import type { ValueInfo, ValueInfos } from "./autodiff/value-info.js";
 import { type Field, targetField } from "./examples.js";
 import { GraphEmitter, tensorOf } from "./graph-emitter.js";
 import { buildLoss, findLogits, type LossOptions, type Predictions, targetDtype } from "./losses.js";
+import { requireMemory } from "./memory-budget.js";
 import type { Parameter } from "./optimizers/parameter-memory.js";
 
 /** A model to be trained, as a graph for inference. */
@@ -71,19 +72,22 @@ export type SampleFeeds = (rows: number) => Map<string, Tensor>;
 
 /**
  * Builds the graph for batches of one size.
- * Throws FAILED_PRECONDITION when the model cannot be trained, INVALID_ARGUMENT when model and loss do not fit.
+ * Throws FAILED_PRECONDITION when the model cannot be trained, INVALID_ARGUMENT when model and loss do not fit,
+ * RESOURCE_EXHAUSTED when the values of a batch take more than memoryBytes.
  */
 export function buildStepGraph(
   model: TrainableModel,
   loss: LossOptions,
   sample: SampleFeeds,
   batchSize: number,
+  memoryBytes = Number.POSITIVE_INFINITY,
 ): StepGraph {
   const names = model.parameters.map(({ name }) => name);
   const graph = model.graph.clone();
   prepareForward(graph);
   const moved = movedValues(graph, names);
   lowerRecurrent(graph, (node) => readsAny(node, moved));
+  if (memoryBytes < Number.POSITIVE_INFINITY) requireRoomForValues(graph, model, sample, batchSize, memoryBytes);
   // A row of weight 0 changes nothing in a loss, but it does in the statistics of its batch: then rows that are not
   // there cannot be filled in, and the graph must take any number.
   const openBatch = model.trainBatchNorm && graph.nodes.some(({ opType }) => opType === "BatchNormalization");
@@ -166,6 +170,24 @@ function probabilities(graph: Graph, { value, areLogits }: Predictions, { kind }
   if (!areLogits) return value;
   const emitter = new GraphEmitter(graph);
   return kind === "binary_crossentropy" ? emitter.op("Sigmoid", [value]) : emitter.op("Softmax", [value], { axis: -1 });
+}
+
+/**
+ * One row tells what a batch takes, before a batch is tried: each value on the way forward, and its gradient.
+ * Throws RESOURCE_EXHAUSTED.
+ */
+function requireRoomForValues(
+  graph: Graph,
+  { operatorSets }: TrainableModel,
+  sample: SampleFeeds,
+  batchSize: number,
+  memoryBytes: number,
+): void {
+  const names = graph.nodes.flatMap(({ outputs }) => outputs.filter((name) => name !== ""));
+  const values = evaluate(graph, sample(1), names, operatorSets);
+  let row = 0;
+  for (const name of names) row += byteLength(values.get(name)!);
+  requireMemory(`the values between ${batchSize} rows and their loss`, 2 * row * batchSize, memoryBytes);
 }
 
 function declareInputs(graph: Graph, inputs: readonly Field[], batch: number | "N"): void {

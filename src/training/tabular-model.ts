@@ -2,13 +2,14 @@
 import { Graph } from "../onnx/index.js";
 import { invalidArgument } from "../status.js";
 import { formatShape } from "../tensor/index.js";
-import { emitPreparation } from "./data/emit-preparation.js";
+import { emitPreparation, tokenCount } from "./data/emit-preparation.js";
 import type { FittedTarget } from "./data/fit-target.js";
 import type { Preparation } from "./data/preparation.js";
 import { preparationOperatorSets } from "./data/word-graph.js";
 import type { WholeModel } from "./frozen-prefix.js";
 import { GraphEmitter } from "./graph-emitter.js";
 import { buildLayers, type RowValue } from "./layers/build-layers.js";
+import type { LayerRoom } from "./layers/layer-room.js";
 import type { LayerSpec } from "./layers/layer-spec.js";
 import { findLogits, type LossOptions } from "./losses.js";
 import { trainableTensors } from "./parameter-slots.js";
@@ -30,6 +31,7 @@ export interface TabularModelOptions {
   readonly seed: number;
   /** Two classes with one score: from which probability on it is the second. */
   readonly threshold: number;
+  readonly room?: LayerRoom | undefined;
 }
 
 /** Throws INVALID_ARGUMENT when the layers do not end in what the target wants. */
@@ -41,7 +43,8 @@ export function tabularModel(
   const graph = new Graph();
   const features = emitPreparation(graph, preparation);
   const stored = new Set(graph.initializers.keys());
-  const end = buildLayers(graph, features, options.layers, options.seed);
+  requireKnownTokens(preparation, options.layers);
+  const end = buildLayers(graph, features, options.layers, options.seed, options.room);
   requireEnd(end, target, options.loss);
   const parameters = trainableTensors(graph).filter(({ name }) => !stored.has(name));
   const outputs = target.kind === "classes" ? emitClasses(graph, end, target, options) : emitNumber(graph, end, target);
@@ -51,6 +54,18 @@ export function tabularModel(
     trained: { output: end.name, parameters, trainDropout: true, trainBatchNorm: true },
     outputs,
   };
+}
+
+/** An embedding reads what lies beside it when a number is none of its rows'. */
+function requireKnownTokens({ columns }: Preparation, [first]: readonly LayerSpec[]): void {
+  const [column] = columns;
+  if (column?.kind !== "text" || column.encoding !== "tokens" || first?.type !== "embedding") return;
+  const tokens = tokenCount(column);
+  if (first.vocabulary < tokens) {
+    throw invalidArgument(
+      `layer 1 (embedding): column "${column.name}" has ${tokens} token numbers; vocabulary must be ${tokens} at least, not ${first.vocabulary}`,
+    );
+  }
 }
 
 function requireEnd({ shape }: RowValue, target: FittedTarget, { kind }: LossOptions): void {
@@ -89,20 +104,12 @@ function emitClasses(
   { loss, threshold }: TabularModelOptions,
 ): TabularOutputs {
   const e = new GraphEmitter(graph);
-  const { areLogits, value } = findLogits(graph, end.name, loss, () => end.shape.length + 1);
-  const bare = areLogits && value === end.name;
+  const { probabilities, second } = emitProbabilities(e, end, loss);
   const count = target.labels.length;
-  let probabilities: string;
-  let place: string;
-  if (loss.kind === "binary_crossentropy") {
-    const second = bare ? e.op("Sigmoid", [end.name]) : end.name;
-    probabilities = e.concat([e.sub(e.scalar(1, "float32"), second), second], 1);
-    const isSecond = e.op("GreaterOrEqual", [second, e.scalar(threshold, "float32")]);
-    place = e.squeeze(e.cast(isSecond, "int64"), [1]);
-  } else {
-    probabilities = bare ? e.op("Softmax", [end.name], { axis: -1 }) : end.name;
-    place = e.op("ArgMax", [probabilities], { axis: 1, keepdims: 0 });
-  }
+  const place =
+    second === undefined
+      ? e.op("ArgMax", [probabilities], { axis: 1, keepdims: 0 })
+      : e.squeeze(e.cast(e.op("GreaterOrEqual", [second, e.scalar(threshold, "float32")]), "int64"), [1]);
   const labels = graph.initializer(graph.fresh("labels"), {
     dtype: target.labelType,
     shape: [count],
@@ -114,6 +121,28 @@ function emitClasses(
   graph.output(label, target.labelType, ["batch"]);
   graph.output(scores, "float32", ["batch", count]);
   return { kind: "classes", label, scores };
+}
+
+/** A probability a class, [N, classes]; and where one score tells two classes apart, that of the second, [N, 1]. */
+export function emitProbabilities(
+  e: GraphEmitter,
+  end: RowValue,
+  loss: LossOptions,
+): { readonly probabilities: string; readonly second: string | undefined } {
+  const { areLogits, value } = findLogits(e.graph, end.name, loss, () => end.shape.length + 1);
+  const bare = areLogits && value === end.name;
+  if (loss.kind !== "binary_crossentropy") {
+    return { probabilities: bare ? e.op("Softmax", [end.name], { axis: -1 }) : end.name, second: undefined };
+  }
+  const second = bare ? e.op("Sigmoid", [end.name]) : end.name;
+  return { probabilities: e.concat([e.sub(e.scalar(1, "float32"), second), second], 1), second };
+}
+
+/** What the probabilities of the second class say of both, row by row. */
+export function bothProbabilities(second: Float32Array): Float32Array {
+  return Float32Array.from({ length: 2 * second.length }, (_, i) =>
+    i % 2 === 0 ? 1 - second[i >> 1]! : second[i >> 1]!,
+  );
 }
 
 /** The number as it is in the table, [N]. */

@@ -1,30 +1,41 @@
 import { decodeGraphModel } from "../onnx/index.js";
-import { failedPrecondition } from "../status.js";
+import { RowsWithNumbers } from "./answered-rows.js";
 import { targetFieldOf } from "./build-examples.js";
 import { type PreparedTable, prepareTable, type TableOptions } from "./data/prepare-table.js";
 import type { Table } from "./data/table.js";
 import type { Predicted } from "./evaluator.js";
-import type { ExampleStoreOptions } from "./example-store.js";
 import {
   exportNew,
   exportPatched,
-  readTrainingRecord,
+  requireTableRecord,
   type TrainingRecord,
   trainingMetadata,
   verifyExported,
 } from "./exported-model.js";
+import { numbers } from "./graph-emitter.js";
+import { LayerRoom } from "./layers/layer-room.js";
 import type { LayerSpec } from "./layers/layer-spec.js";
+import { ofValidation } from "./of-validation.js";
 import { trainableTensors } from "./parameter-slots.js";
-import { PreparedTraining } from "./prepared-training.js";
+import { PreparedTraining, type TrainingSurroundings } from "./prepared-training.js";
 import { TableRows } from "./raw-rows.js";
-import { type TabularModel, type TabularOutputs, tabularModel } from "./tabular-model.js";
+import { bothProbabilities, type TabularModel, type TabularOutputs, tabularModel } from "./tabular-model.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
 
 export interface TabularTrainingOptions {
   readonly table: Omit<TableOptions, "seed" | "task" | "fitted">;
   readonly layers: readonly LayerSpec[];
   readonly training: GivenTrainingOptions;
-  readonly store?: ExampleStoreOptions;
+  /** Rows to validate on, instead of a share of the others. */
+  readonly validation?: Table | undefined;
+  readonly surroundings?: TrainingSurroundings | undefined;
+}
+
+/** A table that has been prepared, and the rows to validate on if they are others. */
+export interface PreparedTables {
+  readonly table: Table;
+  readonly prepared: PreparedTable;
+  readonly validation?: { readonly table: Table; readonly prepared: PreparedTable } | undefined;
 }
 
 /** A model for a table, ready to be trained: a new one, or one that learns from more rows. */
@@ -36,15 +47,33 @@ export class TabularTraining extends PreparedTraining {
   readonly #base: Uint8Array | undefined;
 
   /** A new model. Throws INVALID_ARGUMENT when table, layers and options do not fit. */
-  static start(
-    table: Table,
-    { table: tableOptions, layers, training, store }: TabularTrainingOptions,
+  static start(table: Table, given: TabularTrainingOptions): TabularTraining {
+    const options = validateTrainingOptions(given.training);
+    const task = taskOf(options);
+    const tables = prepareTables(table, given.validation, { ...given.table, task, seed: options.seed });
+    return TabularTraining.of(tables, { layers: given.layers, options, surroundings: given.surroundings });
+  }
+
+  /** A new model for tables that have been prepared. */
+  static of(
+    tables: PreparedTables,
+    {
+      layers,
+      options: given,
+      surroundings = {},
+    }: {
+      readonly layers: readonly LayerSpec[];
+      readonly options: TrainingOptions;
+      readonly surroundings?: TrainingSurroundings | undefined;
+    },
   ): TabularTraining {
-    const options = withSparseLoss(validateTrainingOptions(training));
-    const { seed, threshold, loss } = options;
-    const prepared = prepareTable(table, { ...tableOptions, task: taskOf(options), seed });
-    const model = tabularModel(prepared.preparation, prepared.target, { layers, loss, seed, threshold });
-    return new TabularTraining(table, prepared, model, options, store, undefined);
+    const options = withSparseLoss(given);
+    const { preparation, target } = tables.prepared;
+    const { seed, threshold, loss, batchSize } = options;
+    const { memoryBytes = Number.POSITIVE_INFINITY } = surroundings;
+    const room = new LayerRoom(memoryBytes, Math.min(batchSize, tables.prepared.split.train.length));
+    const model = tabularModel(preparation, target, { layers, loss, seed, threshold, room });
+    return new TabularTraining(tables, model, options, surroundings, undefined);
   }
 
   /**
@@ -54,45 +83,39 @@ export class TabularTraining extends PreparedTraining {
   static update(
     file: Uint8Array,
     table: Table,
-    { table: tableOptions = {}, training, store }: TabularUpdateOptions,
+    { table: tableOptions = {}, training, validation, surroundings }: TabularUpdateOptions,
   ): TabularTraining {
     const { graph, operatorSets, metadata } = decodeGraphModel(file);
-    const record = readTrainingRecord(metadata);
-    if (record?.preparation === undefined || record.target === undefined || record.outputs === undefined) {
-      throw failedPrecondition(
-        "the model was not trained on a table here; its file does not say how its columns were used",
-      );
-    }
+    const record = requireTableRecord(metadata);
     const options = validateTrainingOptions({ ...training, loss: record.loss, threshold: record.threshold });
     const fitted = { preparation: record.preparation, target: record.target };
-    const task = taskOf(options);
     const { seed } = options;
-    const prepared = prepareTable(table, { ...tableOptions, target: record.target.column, task, seed, fitted });
+    const target = record.target.column;
+    const tables = prepareTables(table, validation, { ...tableOptions, target, task: taskOf(options), seed, fitted });
     const parameters = trainableTensors(graph).filter(({ name }) => record.parameters.includes(name));
     const trained = { output: record.output, parameters, trainDropout: true, trainBatchNorm: true };
     const model = { graph, operatorSets, trained, outputs: record.outputs };
-    return new TabularTraining(table, prepared, model, options, store, file);
+    return new TabularTraining(tables, model, options, surroundings, file);
   }
 
   private constructor(
-    table: Table,
-    prepared: PreparedTable,
+    { table, prepared, validation }: PreparedTables,
     model: TabularModel,
     options: TrainingOptions,
-    store: ExampleStoreOptions | undefined,
+    surroundings: TrainingSurroundings | undefined,
     base: Uint8Array | undefined,
   ) {
-    const { preparation, target, targets, weights, split } = prepared;
+    const { target, split } = prepared;
     const rescale = target.kind === "number" ? { mean: target.mean, scale: target.scale } : undefined;
     const sparse = options.loss.kind === "sparse_categorical_crossentropy";
     super({
       whole: model,
       trained: { ...model.trained, rescale },
-      rows: new TableRows(table, preparation),
-      answers: { targets, target: targetFieldOf(target, sparse), weights },
+      rows: answeredRows(table, prepared, sparse),
       split,
+      validation: validation === undefined ? undefined : answeredRows(validation.table, validation.prepared, sparse),
       options,
-      store,
+      surroundings,
     });
     this.prepared = prepared;
     this.model = model;
@@ -129,10 +152,7 @@ export class TabularTraining extends PreparedTraining {
     const { target } = this.prepared;
     if (target.kind === "number") return predictions.map((value) => value * target.scale + target.mean);
     if (this.options.loss.kind !== "binary_crossentropy") return predictions;
-    return Float32Array.from({ length: 2 * predictions.length }, (_, i) => {
-      const second = predictions[i >> 1]!;
-      return i % 2 === 0 ? 1 - second : second;
-    });
+    return bothProbabilities(predictions);
   }
 }
 
@@ -140,7 +160,28 @@ export interface TabularUpdateOptions {
   readonly table?: Pick<TableOptions, "weight" | "validationSplit">;
   /** Loss and threshold are the model's own. */
   readonly training: Omit<GivenTrainingOptions, "loss" | "threshold">;
-  readonly store?: ExampleStoreOptions;
+  readonly validation?: Table | undefined;
+  readonly surroundings?: TrainingSurroundings | undefined;
+}
+
+/** What is learned of the columns is learned from the rows to train on; others are read as those were. */
+export function prepareTables(table: Table, validation: Table | undefined, options: TableOptions): PreparedTables {
+  const share = validation === undefined ? options.validationSplit : 0;
+  const prepared = prepareTable(table, { ...options, ...(share !== undefined && { validationSplit: share }) });
+  if (validation === undefined) return { table, prepared };
+  const { preparation, target } = prepared;
+  const { target: column, task, weight, seed } = options;
+  const fitted = { preparation, target };
+  const others = ofValidation(() =>
+    prepareTable(validation, { target: column, task, weight, seed, fitted, validationSplit: 0 }),
+  );
+  return { table, prepared, validation: { table: validation, prepared: others } };
+}
+
+function answeredRows(table: Table, { preparation, target, targets, weights }: PreparedTable, sparse: boolean) {
+  const field = targetFieldOf(target, sparse);
+  const rows = new TableRows(table, preparation);
+  return new RowsWithNumbers(rows, field, numbers(field.dtype, Array.from(targets)), weights);
 }
 
 const judgedOutput = (outputs: TabularOutputs): string =>

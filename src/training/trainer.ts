@@ -3,13 +3,14 @@ import type { Cancellation } from "../cancellation.js";
 import type { Clock } from "../clock.js";
 import { StepSession } from "../runtime/index.js";
 import { failedPrecondition, invalidArgument } from "../status.js";
-import { elementTypeInfo, formatShape, type NumericData, type NumericTensor, type Tensor } from "../tensor/index.js";
-import { BatchFeeds, sameRows } from "./batch-feeds.js";
+import type { NumericTensor } from "../tensor/index.js";
+import { BatchFeeds } from "./batch-feeds.js";
+import { requireClasses, requireTargets } from "./check-targets.js";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint.js";
 import { CounterRandom, randomStreams } from "./counter-random.js";
 import { type BestEpoch, noEpoch, observeEpoch, watchedValue } from "./early-stopping.js";
 import { type Evaluation, Evaluator, type Predicted } from "./evaluator.js";
-import { type Examples, type Field, fieldOf, rowSize, targetField } from "./examples.js";
+import { type Examples, sampleFeeds } from "./examples.js";
 import { findFault } from "./find-fault.js";
 import type { Task } from "./metrics.js";
 import { learningRateFactor, observePlateau, type PlateauState, startOfPlateau } from "./optimizers/learning-rate.js";
@@ -104,8 +105,15 @@ export class Trainer {
    * Builds the graphs and tries them on the first rows.
    * Throws INVALID_ARGUMENT when rows, model and options do not fit together, FAILED_PRECONDITION when the model cannot
    * be trained, RESOURCE_EXHAUSTED when it is too large.
+   * @param memoryBytes what weights and activations may take
    */
-  constructor(model: TrainableModel, options: TrainingOptions, train: Examples, validation?: Examples) {
+  constructor(
+    model: TrainableModel,
+    options: TrainingOptions,
+    train: Examples,
+    validation?: Examples,
+    memoryBytes = Number.POSITIVE_INFINITY,
+  ) {
     if (train.count === 0) throw invalidArgument("there are no rows to train on");
     if (validation?.count === 0) throw invalidArgument("there are no rows to validate on");
     this.#options = options;
@@ -113,10 +121,10 @@ export class Trainer {
     this.#validation = validation;
     const batchSize = Math.min(options.batchSize, train.count);
     const sample = (rows: number) => sampleFeeds(model, train, rows);
-    this.#graph = buildStepGraph(model, options.loss, sample, batchSize);
+    this.#graph = buildStepGraph(model, options.loss, sample, batchSize, memoryBytes);
     this.#model = { ...model, parameters: model.parameters.filter(({ name }) => this.#graph.gradients.has(name)) };
-    requireTargets(train, this.#graph, options);
-    if (validation !== undefined) requireTargets(validation, this.#graph, options);
+    requireTargets(train, this.#graph.target, options);
+    if (validation !== undefined) requireTargets(validation, this.#graph.target, options);
     this.#memory = new ParameterMemory(this.#model.parameters);
     for (const { name } of this.#model.parameters) {
       const { data } = this.#memory.view(this.#memory.weights, name);
@@ -174,8 +182,30 @@ export class Trainer {
     return weights;
   }
 
+  /** As the weights were before the first step. */
+  evaluateStart(examples: Examples): Evaluation {
+    const sample = (rows: number) => sampleFeeds(this.#model, this.#train, rows);
+    const untouched = { ...this.#model, parameters: [], trainBatchNorm: false };
+    const evaluator = new Evaluator(untouched, this.#options, sample, new Map());
+    try {
+      return evaluator.evaluate(examples);
+    } finally {
+      evaluator.release();
+    }
+  }
+
+  /** What is asked of the model, which decides the metrics. */
+  get task(): Task {
+    return this.#evaluator.task;
+  }
+
   evaluate(examples: Examples): Evaluation {
     return this.#evaluator.evaluate(examples);
+  }
+
+  /** What evaluate() holds of the rows beside the model: what is predicted, what is true, what each counts. */
+  evaluationBytes(examples: Examples): number {
+    return this.#evaluator.bytesFor(examples.count);
   }
 
   /** What the model gives for some rows, as it stands. */
@@ -401,51 +431,6 @@ class Kept {
     for (const [name, copy] of this.#copies) copy.set(arrays.get(`kept ${name}`)!);
   }
 }
-
-/** The model's inputs for so many rows: the first ones, again and again where there are fewer. */
-function sampleFeeds(model: TrainableModel, examples: Examples, count: number): Map<string, Tensor> {
-  const rows = Uint32Array.from({ length: count }, (_, row) => row % examples.count);
-  return new Map(
-    model.inputs.map((field) => {
-      const data = new (elementTypeInfo(field.dtype).array!)(count * rowSize(field));
-      examples.gather(field.name, rows, data);
-      return [field.name, { dtype: field.dtype, shape: [count, ...field.shape], data }];
-    }),
-  );
-}
-
-function requireTargets(examples: Examples, { target }: StepGraph, { loss }: TrainingOptions): void {
-  if (sameRows(examples, targetField, target)) return;
-  const given = fieldOf(examples, targetField);
-  throw invalidArgument(
-    `${loss.kind} wants targets of ${target.dtype} ${formatShape(target.shape)} a row for this model; ` +
-      `the rows have ${given.dtype} ${formatShape(given.shape)}`,
-  );
-}
-
-/** Every target must be one that the model can give: an index beyond the end would be read from its other side. */
-function requireClasses(examples: Examples, target: Field, task: Task): void {
-  if (task.kind === "regression") return;
-  const size = rowSize(target);
-  const buffer = new (elementTypeInfo(target.dtype).array!)(checkedRows * size);
-  const sparse = target.dtype === "int64";
-  const highest = sparse && task.kind === "multiclass" ? task.classes - 1 : 1;
-  for (let start = 0; start < examples.count; start += checkedRows) {
-    const count = Math.min(checkedRows, examples.count - start);
-    const rows = Uint32Array.from({ length: count }, (_, row) => start + row);
-    examples.gather(targetField, rows, buffer.subarray(0, count * size) as NumericData);
-    for (let i = 0; i < count * size; i++) {
-      const value = Number(buffer[i]);
-      if (value >= 0 && value <= highest) continue;
-      const what = sparse
-        ? `class ${value}; the model knows 0 to ${highest}`
-        : `target ${value}; it must be from 0 to 1`;
-      throw invalidArgument(`row ${start + Math.floor(i / size) + 1} has ${what}`);
-    }
-  }
-}
-
-const checkedRows = 1024;
 
 function valuesOf(loss: number, validation: Evaluation | undefined): Map<string, number> {
   const values = new Map([["loss", loss]]);

@@ -46,7 +46,7 @@ export type GivenTrainingOptions = {
     "loss" | "optimizer" | "schedule" | "earlyStopping"
   >]?: TrainingOptions[Name];
 } & {
-  readonly loss: Partial<LossOptions>;
+  readonly loss?: Partial<LossOptions> | undefined;
   readonly optimizer?: Partial<OptimizerOptions>;
   readonly schedule?: Partial<ScheduleOptions>;
   readonly earlyStopping?: Partial<EarlyStoppingOptions>;
@@ -63,7 +63,7 @@ export function validateTrainingOptions(given: GivenTrainingOptions): TrainingOp
     topK: 5,
     threshold: 0.5,
     ...given,
-    loss: validateLossOptions(given.loss),
+    loss: validateLossOptions(given.loss ?? {}),
     optimizer: validateOptimizerOptions(given.optimizer ?? {}),
     schedule: validateScheduleOptions(given.schedule ?? {}),
     earlyStopping: given.earlyStopping === undefined ? undefined : validateEarlyStopping(given.earlyStopping),

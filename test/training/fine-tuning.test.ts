@@ -8,11 +8,12 @@ import { ModelProto } from "../../src/gen/onnx/onnx.js";
 import { decodeGraphModel, encodeGraphModel, Graph } from "../../src/onnx/index.js";
 import { StepSession } from "../../src/runtime/index.js";
 import { bytesOf, type NumericData, type NumericTensor, type Tensor } from "../../src/tensor/index.js";
-import { FineTuning, type FineTuningOptions, type TensorData } from "../../src/training/fine-tuning.js";
+import { FineTuning, type FineTuningOptions } from "../../src/training/fine-tuning.js";
 import { tensorOf } from "../../src/training/graph-emitter.js";
 import { layeredModel } from "../../src/training/layered-model.js";
 import type { LayerSpec } from "../../src/training/layers/layer-spec.js";
 import { matchesAny } from "../../src/training/parameter-slots.js";
+import { MemoryTensors, type TensorData } from "../../src/training/tensor-set.js";
 import { readDataSet } from "../support/data-set.js";
 import { repositoryRoot } from "../support/repository-root.js";
 
@@ -52,7 +53,7 @@ const training = {
 } as const;
 
 async function tune(data: TensorData, options: FineTuningOptions, file: Uint8Array = digits) {
-  const tuning = FineTuning.start({ file }, data, options);
+  const tuning = FineTuning.start(file, new MemoryTensors(data), options);
   const result = await tuning.trainer.run({ cancellation: neverCancelled, clock: systemClock });
   const evaluation = tuning.trainer.evaluate(tuning.validation!);
   return { tuning, result, evaluation, tuned: tuning.export(evaluation.values, {}) };
@@ -166,7 +167,7 @@ describe("fine-tuning a model", () => {
   it("goes on where it stopped when a tuned file is tuned again", async () => {
     const data = images(300, (digit) => digit % 2);
     const first = await tune(data, { headClasses: 2, training });
-    const second = FineTuning.start({ file: first.tuned }, data, { training });
+    const second = FineTuning.start(first.tuned, new MemoryTensors(data), { training });
     const { loss } = second.trainer.evaluate(second.validation!);
     assert.ok(Math.abs(loss - first.evaluation.loss) < 1e-5);
     first.tuning.release();
@@ -194,7 +195,7 @@ describe("fine-tuning a model", () => {
     data = images(40, (digit) => digit),
   ) =>
     it(`refuses ${what}`, () => {
-      assert.throws(() => FineTuning.start({ file: digits }, data, { training, ...change }), message);
+      assert.throws(() => FineTuning.start(digits, new MemoryTensors(data), { training, ...change }), message);
     });
   refused(
     "names of weights that it does not have",
@@ -218,7 +219,7 @@ describe("fine-tuning a model", () => {
     /row \d+ has class 10; the model knows 0 to 9/,
     images(40, (digit) => digit + 1),
   );
-  const nine = images(9, (digit) => digit);
+  const nine = images(9, (digit) => digit % 3);
   const image = nine.inputs.get("image")!;
   refused("data without an input", {}, /the data have no input "image"; they have x/, {
     ...nine,
@@ -231,11 +232,11 @@ describe("fine-tuning a model", () => {
       ["x", image],
     ]),
   });
-  refused("data of another shape", {}, /input "image" is of shape \[batch,1,8,8\]; the data are \[9,64\]/, {
+  refused("data of another shape", {}, /input "image" is of shape \[1,8,8\] a row; the data are \[64\]/, {
     ...nine,
     inputs: new Map([["image", { ...image, shape: [9, 64] }]]),
   });
-  refused("numbers that are none", {}, /row 2 of "image" holds NaN/, {
+  refused("numbers that are none", {}, /input "image": row 2 holds NaN at \[0,0,6\]; all must be finite/, {
     ...nine,
     inputs: new Map([
       ["image", { ...image, data: (image.data as Float32Array).map((value, i) => (i === 70 ? Number.NaN : value)) }],
@@ -277,10 +278,10 @@ describe("fine-tuning a model", () => {
     };
     const options = { training: { loss: { kind: "mse" } }, validationSplit: 0 } as const;
     assert.throws(
-      () => FineTuning.start({ file }, data, options),
+      () => FineTuning.start(file, new MemoryTensors(data), options),
       /cannot train through node "odd\/det" \(operator Det\): .* the parameters before it are early/,
     );
-    FineTuning.start({ file }, data, { ...options, freeze: ["early"] }).release();
+    FineTuning.start(file, new MemoryTensors(data), { ...options, freeze: ["early"] }).release();
   });
 
   it("does not take what prepares the input for weights", () => {
@@ -303,7 +304,7 @@ describe("fine-tuning a model", () => {
       inputs: new Map([["x", tensorOf("float32", [4, 2], [1, 2, 3, 4, 5, 6, 7, 8])]]),
       targets: tensorOf("float32", [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]) as NumericTensor,
     };
-    const tuning = FineTuning.start({ file: encodeGraphModel(graph) }, data, {
+    const tuning = FineTuning.start(encodeGraphModel(graph), new MemoryTensors(data), {
       training: { loss: { kind: "mse" } },
       validationSplit: 0,
     });

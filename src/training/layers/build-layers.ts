@@ -4,6 +4,7 @@ import { invalidArgument, type StatusError } from "../../status.js";
 import { type ElementType, formatShape } from "../../tensor/index.js";
 import { GraphEmitter } from "../graph-emitter.js";
 import { defaultInitializer, InitialWeights } from "./initial-weights.js";
+import { LayerRoom } from "./layer-room.js";
 import {
   type ActivationName,
   type AttentionSpec,
@@ -31,10 +32,17 @@ export interface RowValue {
  * named after their layer, "dense_2/weight". The graph is one for inference: what differs in training (dropout, batch
  * normalisation) is changed there.
  *
- * Throws INVALID_ARGUMENT naming the layer, what it wants and what it gets.
+ * Throws INVALID_ARGUMENT naming the layer, what it wants and what it gets; RESOURCE_EXHAUSTED where there is no room,
+ * before anything of that size is made.
  */
-export function buildLayers(graph: Graph, input: RowValue, layers: readonly LayerSpec[], seed: number): RowValue {
-  const builder = new LayerBuilder(graph, new InitialWeights(seed));
+export function buildLayers(
+  graph: Graph,
+  input: RowValue,
+  layers: readonly LayerSpec[],
+  seed: number,
+  room = new LayerRoom(Number.POSITIVE_INFINITY, 1),
+): RowValue {
+  const builder = new LayerBuilder(graph, new InitialWeights(seed), room);
   return builder.stack(input, layers, "layer ");
 }
 
@@ -42,12 +50,14 @@ class LayerBuilder {
   readonly #graph: Graph;
   readonly #e: GraphEmitter;
   readonly #weights: InitialWeights;
+  readonly #room: LayerRoom;
   readonly #counts = new Map<LayerType, number>();
   /** The layer at work, for names and errors. */
   #name = "";
   #place = "";
 
-  constructor(graph: Graph, weights: InitialWeights) {
+  constructor(graph: Graph, weights: InitialWeights, room: LayerRoom) {
+    this.#room = room;
     this.#graph = graph;
     this.#e = new GraphEmitter(graph);
     this.#weights = weights;
@@ -62,6 +72,7 @@ class LayerBuilder {
       this.#name = `${spec.type}_${count}`;
       this.#place = `${place}${index + 1} (${spec.type})`;
       value = this.#layer(value, spec);
+      this.#room.value(`${place}${index + 1} (${spec.type})`, value.shape);
     });
     return value;
   }
@@ -224,6 +235,7 @@ class LayerBuilder {
     requireInteger(`${this.#place}: vocabulary`, vocabulary, { min: 1 });
     requireInteger(`${this.#place}: dimensions`, dimensions, { min: 1 });
     const indices = x.dtype === "int64" || x.dtype === "int32" ? x.name : this.#e.cast(x.name, "int64");
+    this.#room.weights(this.#place, vocabulary * dimensions);
     const table = this.#graph.initializer(this.#graph.fresh(`${this.#name}/weight`), {
       dtype: "float32",
       shape: [vocabulary, dimensions],
@@ -239,8 +251,12 @@ class LayerBuilder {
     const directions = spec.bidirectional ? 2 : 1;
     const width = { rnn: 1, gru: 3, lstm: 4 }[spec.type] * spec.units;
     const bound = 1 / Math.sqrt(spec.units);
-    const drawn = (name: string, shape: readonly number[]) =>
-      this.#initializer(name, shape, this.#weights.uniform(product(shape), bound));
+    // Gates of every step are kept for the way back.
+    this.#room.value(this.#place, [steps, directions, 2 * width]);
+    const drawn = (name: string, shape: readonly number[]) => {
+      this.#room.weights(this.#place, product(shape));
+      return this.#initializer(name, shape, this.#weights.uniform(product(shape), bound));
+    };
     const inputs = [
       this.#e.transpose(x.name, [1, 0, 2]),
       drawn("weight", [directions, width, features]),
@@ -274,10 +290,11 @@ class LayerBuilder {
     const [steps, features] = this.#requireSequence(x);
     requireInteger(`${this.#place}: heads`, spec.heads, { min: 1 });
     if (spec.headSize === undefined && features % spec.heads !== 0) {
-      throw this.#refuse(`${spec.heads} heads do not divide ${features} features evenly; give headSize`);
+      throw this.#refuse(`${spec.heads} heads do not divide ${features} features evenly; give head_size`);
     }
     const size = spec.headSize ?? features / spec.heads;
-    requireInteger(`${this.#place}: headSize`, size, { min: 1 });
+    requireInteger(`${this.#place}: head_size`, size, { min: 1 });
+    this.#room.value(this.#place, [3, spec.heads, steps, steps]);
     const e = this.#e;
     const wide = spec.heads * size;
     const project = (name: string, from: string, width: number, to: number) => {
@@ -396,10 +413,12 @@ class LayerBuilder {
   ): string {
     const chosen = initializer ?? defaultInitializer(activation);
     requireOneOf(`${this.#place}: initializer`, chosen, initializerNames);
+    this.#room.weights(this.#place, product(shape));
     return this.#initializer(name, shape, this.#weights.draw(chosen, product(shape), fanIn, fanOut));
   }
 
   #constant(name: string, shape: readonly number[], value: number): string {
+    this.#room.weights(this.#place, product(shape));
     return this.#initializer(name, shape, new Float32Array(product(shape)).fill(value));
   }
 
