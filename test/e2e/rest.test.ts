@@ -66,26 +66,6 @@ describe("the REST door", () => {
     assert.deepEqual(await response.json(), { predictions: [2.5] });
   });
 
-  it("answers errors as JSON, with TensorFlow Serving's texts", async () => {
-    const cases: readonly (readonly [string, string, number, RegExp])[] = [
-      ["nothing", '{"instances": [1.0]}', 404, /Servable not found for request: Latest\(nothing\)/],
-      ["half_plus_two/versions/9", '{"instances": [1.0]}', 404, /Specific\(half_plus_two, 9\)/],
-      ["half_plus_two", "", 400, /JSON Parse error: The document is empty/],
-      ["half_plus_two", "[]", 400, /Is not object/],
-      ["half_plus_two", "{}", 400, /Missing 'inputs' or 'instances' key/],
-      ["half_plus_two", '{"instances": []}', 400, /No values in 'instances' array/],
-      ["half_plus_two", '{"instances": [null]}', 400, /Null is not of expected type: float/],
-      ["half_plus_two", '{"instances": [[1.0]]}', 400, /half_plus_two/],
-      ["half_plus_two", '{"signature_name": "none", "instances": [1.0]}', 400, /Serving signature name: \\"none\\"/],
-    ];
-    for (const [model, request, status, text] of cases) {
-      const answer = await predict(model, request);
-      assert.equal(answer.status, status, request);
-      assert.match(answer.body, text);
-      assert.equal(typeof JSON.parse(answer.body).error, "string");
-    }
-  });
-
   it("survives nesting that no stack could", async () => {
     const deep = `${"[".repeat(250_000)}1.0${"]".repeat(250_000)}`;
     assert.equal((await predict("half_plus_two", `{"instances": ${deep}}`)).status, 400);
