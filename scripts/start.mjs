@@ -1,7 +1,8 @@
 // npm start [-- FLAGS]: builds when a source is newer than what was built, then serves models/ (or what the flags say).
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 const main = join("dist", "src", "main.js");
 if (!isBuilt()) {
@@ -11,21 +12,24 @@ if (!isBuilt()) {
 }
 const given = process.argv.slice(2);
 const names = ["model_config_file", "model_base_path", "model_repository"];
-const choosesModels =
-  given.some((argument) => names.includes(argument.replace(/^--/, "").split("=")[0].replaceAll("-", "_"))) ||
-  names.some((name) => process.env[`ONNXD_${name.toUpperCase()}`] !== undefined);
-const defaults = choosesModels ? [] : [`--model_config_file=${join("models", "models.config")}`];
+const defaults = isGiven(names) ? [] : [`--model_config_file=${join("models", "models.config")}`];
+if (!isGiven(["training_dir"])) defaults.push("--training_dir=training");
 // Here a person reads; programs start dist/src/main.js themselves and get JSON lines.
-const choosesFormat =
-  given.some((argument) => /^--log[_-]format\b/.test(argument)) || "ONNXD_LOG_FORMAT" in process.env;
-if (!choosesFormat) defaults.push("--log_format=text");
+if (!isGiven(["log_format"])) defaults.push("--log_format=text");
 const command = given[0] === "serve" ? given.slice(1) : given;
-const server = spawn(process.execPath, ["--enable-source-maps", main, "serve", ...defaults, ...command], {
-  stdio: "inherit",
-});
-// npm hands its signals on to this process; the server decides what they mean.
-for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => server.kill(signal));
-server.on("exit", (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)));
+// In this very process: a terminal sends its signals to every process of the group, and a second one would end the server
+// at once.
+process.setSourceMapsEnabled(true);
+process.argv.splice(2, process.argv.length, "serve", ...defaults, ...command);
+await import(pathToFileURL(main).href);
+
+/** On the command line or in the environment. */
+function isGiven(flags) {
+  return (
+    given.some((argument) => flags.includes(argument.replace(/^--/, "").split("=")[0].replaceAll("-", "_"))) ||
+    flags.some((flag) => process.env[`ONNXD_${flag.toUpperCase()}`] !== undefined)
+  );
+}
 
 function isBuilt() {
   if (!existsSync(main)) return false;
