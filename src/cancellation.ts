@@ -49,3 +49,29 @@ export class CancellationSource implements Cancellation {
     return () => this.#listeners?.delete(listener);
   }
 }
+
+/** Fires with whichever of two does first. */
+export function eitherCancelled(a: Cancellation, b: Cancellation): Cancellation {
+  return {
+    get reason() {
+      return a.reason ?? b.reason;
+    },
+    deadlineMs: earlier(a.deadlineMs, b.deadlineMs),
+    onCancel(listener) {
+      let told = false;
+      const once = (reason: StatusError) => {
+        if (told) return;
+        told = true;
+        listener(reason);
+      };
+      const [undoA, undoB] = [a.onCancel(once), b.onCancel(once)];
+      return () => {
+        undoA();
+        undoB();
+      };
+    },
+  };
+}
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);

@@ -59,6 +59,7 @@ export const permissionDenied = make(Code.PERMISSION_DENIED);
 export const resourceExhausted = make(Code.RESOURCE_EXHAUSTED);
 export const failedPrecondition = make(Code.FAILED_PRECONDITION);
 export const aborted = make(Code.ABORTED);
+export const outOfRange = make(Code.OUT_OF_RANGE);
 export const unimplemented = make(Code.UNIMPLEMENTED);
 export const internal = make(Code.INTERNAL);
 export const unavailable = make(Code.UNAVAILABLE);

@@ -40,6 +40,8 @@ export interface ModelRepositoryOptions {
   readonly scheduledBatching: ScheduledBatching | undefined;
   /** The models lie in a Triton repository: their config.pbtxt counts. Default undefined. */
   readonly triton: TritonLoading | undefined;
+  /** Where models lie that were published here under names of their own. Default undefined: none can be. */
+  readonly trainedModelsFolder: string | undefined;
 }
 
 /** Fills in the defaults. Throws INVALID_ARGUMENT naming the option that is out of range. */
@@ -56,6 +58,7 @@ export function validateModelRepositoryOptions(given: Partial<ModelRepositoryOpt
     scheduledBatching: undefined,
     warmupIterations: 1,
     triton: undefined,
+    trainedModelsFolder: undefined,
     ...given,
   };
   requireInteger("fileSystemPollWaitSeconds", options.fileSystemPollWaitSeconds, { max: 2_000_000 });

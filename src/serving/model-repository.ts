@@ -23,7 +23,9 @@ import type { ModelStatus, VersionStatus } from "./model-status.js";
 import { ReadableRepository } from "./readable-repository.js";
 import { RequestLogs } from "./request-log.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
+import { TrainedModels } from "./trained-models.js";
 import { didNotBecomeAvailable, type UnavailableModel } from "./unavailable-model.js";
+import { type PublishedVersion, publishVersion } from "./version-directory.js";
 import type { WarmupOptions } from "./warmup.js";
 
 /** All models of this server: the facade that every door speaks to (TensorFlow Serving's ServerCore). */
@@ -115,6 +117,9 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
   protected readonly monitor: ServableStateMonitor;
   readonly #manager: AspiredVersionsManager;
   readonly #source: FileSystemSource;
+  readonly #trained: TrainedModels;
+  /** What was applied last, as it was given. */
+  #given: ModelServerConfig = { kind: "none" };
   /** What had happened to versions of a model before it was configured, and so says nothing of it. */
   readonly #history = new Map<string, ReadonlySet<VersionStatus>>();
   /** Each looks at all models again whenever anything has changed. */
@@ -131,6 +136,7 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
     this.#logger = logger ?? silentLogger;
     const shared = { logger: this.#logger, clock: clock ?? systemClock };
     this.requestLogs = new RequestLogs({ ...shared, ...(onLoggedRequest && { onRecord: onLoggedRequest }) });
+    this.#trained = new TrainedModels(options.trainedModelsFolder);
     const { warmupIterations: iterations } = options;
     const warmup = readWarmupRecord && iterations > 0 ? { readRecord: readWarmupRecord, iterations } : undefined;
     this.monitor = new ServableStateMonitor(this.#logger);
@@ -259,9 +265,36 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
     return this.#manager.liveVersions();
   }
 
+  /**
+   * A new version of a model, there at once and whole; see publishVersion. A model that no configuration names is served
+   * from then on, whatever configurations are applied. Does not wait for the version to be loaded.
+   * Errors besides: INVALID_ARGUMENT for a name that cannot be a folder, FAILED_PRECONDITION when there is no place for
+   * new models.
+   */
+  async publish(
+    name: string,
+    version: bigint | undefined,
+    write: (directory: string) => Promise<void>,
+  ): Promise<PublishedVersion> {
+    const published = await publishVersion(this.publicationPath(name), version, write);
+    if (this.configured?.has(name) !== true) {
+      await this.#inTurn(neverCancelled, async () => {
+        this.#trained.add(name);
+        this.#apply(this.#given);
+      });
+    }
+    return published;
+  }
+
+  /** The base path that versions of a model are published to. Errors as publish. */
+  publicationPath(name: string): string {
+    return this.configured?.get(name)?.basePath ?? this.#trained.basePath(name);
+  }
+
   /** @returns the models that are new */
-  #apply(config: ModelServerConfig): readonly string[] {
+  #apply(given: ModelServerConfig): readonly string[] {
     if (this.#closed) throw shuttingDown();
+    const config = this.#withTrainedModels(given);
     if (config.kind !== "model_config_list") {
       if (this.configured !== undefined) {
         throw failedPrecondition(
@@ -277,6 +310,7 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
       isAvailable: (name, version) => this.#manager.isAvailable(name, version),
       allowVersionLabelsForUnavailableModels: this.#options.allowVersionLabelsForUnavailableModels,
     });
+    this.#given = given;
     const { added, changed, removed } = compareConfigs(before, after);
     for (const name of [...added, ...changed, ...removed]) this.verdicts.delete(name);
     for (const name of removed) this.#history.delete(name);
@@ -289,6 +323,13 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
     this.#source.setServables([...after.values()]);
     this.#wake();
     return added;
+  }
+
+  #withTrainedModels(config: ModelServerConfig): ModelServerConfig {
+    if (config.kind === "custom_model_config") return config;
+    const models = config.kind === "none" ? [] : config.models;
+    const trained = this.#trained.besides(models);
+    return trained.length === 0 ? config : { kind: "model_config_list", models: [...models, ...trained] };
   }
 
   /** Runs the work when all that came before is over. */

@@ -20,6 +20,8 @@ export interface Servable {
   readonly signatures: ReadonlyMap<string, Signature>;
   readonly session: Session;
   readonly description: ModelDescription;
+  /** The file it was loaded from; undefined when there is none. */
+  readonly modelPath?: string;
   /** How a Triton repository has it shown and called; undefined elsewhere. */
   readonly triton?: TritonModel;
 }

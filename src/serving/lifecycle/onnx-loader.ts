@@ -113,7 +113,14 @@ export class OnnxLoader implements Loader {
         dynamic === undefined
           ? this.#batch(session, description, options, parameters, model?.maxBatchSize ?? 0)
           : this.#batchDynamically(session, dynamic);
-      const servable = { id: this.#id, signatures, session: batched, description, ...(model && { triton: model }) };
+      const servable = {
+        id: this.#id,
+        signatures,
+        session: batched,
+        description,
+        modelPath,
+        ...(model && { triton: model }),
+      };
       const batching =
         dynamic === undefined
           ? this.#batchingVerdict(description, parameters)
