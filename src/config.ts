@@ -31,6 +31,12 @@ const int = (standing: Standing, value: number, doc: string, min?: number, max?:
   ...(min !== undefined && { min }),
   ...(max !== undefined && { max }),
 });
+const float = (standing: Standing, value: number, doc: string): Flag<number> => ({
+  type: "float",
+  standing,
+  default: value,
+  doc,
+});
 const bool = (standing: Standing, value: boolean, doc: string): Flag<boolean> => ({
   type: "bool",
   standing,
@@ -108,6 +114,34 @@ export const flags = {
     "local",
     "Who may load and unload models and change the configuration: callers on loopback and Unix sockets, all, or nobody.",
     ["local", "open", "off"],
+  ),
+
+  // Training
+  training_dir: text(
+    "own",
+    "",
+    "Where training jobs and the new models they make lie, one server a folder; empty: training is off. `npm start` gives it `training`.",
+  ),
+  training_data_dir: text(
+    "own",
+    "",
+    "The only folder that training jobs may take files of the server's from; empty: none.",
+  ),
+  training_concurrency: int("own", 1, "Training jobs that run at the same time.", 1, 64),
+  training_queue: int("own", 16, "Training jobs that wait for their turn, at most.", 0, 100_000),
+  training_memory_bytes: int(
+    "own",
+    2 * 2 ** 30,
+    "What weights, activations and rows of a training job may take.",
+    1,
+    Number.MAX_SAFE_INTEGER,
+  ),
+  training_max_seconds: int("own", 0, "How long a job may train; 0: without end.", 0),
+  training_max_data_bytes: int("own", 4 * 2 ** 30, "The data of a training job, at most.", 1, Number.MAX_SAFE_INTEGER),
+  training_cpu_share: float(
+    "own",
+    1,
+    "Of a core, what a training job takes at most; it has the lowest priority in any case.",
   ),
 
   // Models

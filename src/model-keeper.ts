@@ -1,6 +1,7 @@
 // The half of a server that decides which versions there are: the configuration and the files it follows. Where several
 // processes serve together, one of them has this half and the others follow it.
 
+import { resolve } from "node:path";
 import type { ModelControl } from "./api/open-inference/model-control.js";
 import { readWarmupRecord } from "./api/warmup-reader.js";
 import type { Cancellation } from "./cancellation.js";
@@ -26,6 +27,7 @@ import {
 } from "./serving/index.js";
 import { Code, invalidArgument } from "./status.js";
 import type { Logger, Metrics } from "./telemetry/index.js";
+import { TrainingJobs, TrainingOff, type TrainingService, trainedModelsFolder } from "./training/index.js";
 
 export interface ModelKeeperDeps {
   readonly runtime: ModelRuntime;
@@ -41,17 +43,21 @@ export interface ServerModels {
   readonly repository: ServedRepository;
   /** What clients may load and unload by; undefined: models come and go by configuration and by polling alone. */
   readonly control: ModelControl | undefined;
+  /** What makes new versions, once open() has resolved. */
+  readonly training: TrainingService;
+  /** Before all else: reads what training jobs there are. */
+  open(): Promise<void>;
   /**
    * Begins to load, and resolves once every model was tried: one bad model holds nobody back, unless TensorFlow Serving's
    * way was asked for, which is to reject then.
    * @param stopped ends the waiting
    */
   start(stopped: Cancellation): Promise<void>;
-  /** From now on follows the configuration file, and the directories of a Triton repository. */
+  /** From now on follows the configuration file and the directories of a Triton repository, and trains. */
   follow(): void;
   /** Looks for new versions now instead of at the next poll. */
   pollNow(): Promise<void>;
-  /** The configuration stays as it is from now on. */
+  /** The configuration stays as it is from now on, and what trains leaves a checkpoint and stops. */
   stopFollowing(): Promise<void>;
 }
 
@@ -69,6 +75,8 @@ export class ModelKeeper implements ServerModels {
   readonly #deps: ModelKeeperDeps;
   readonly #triton: TritonRepository | undefined;
   #configPoller: ModelConfigFilePoller | undefined;
+  /** undefined: training is off. */
+  #jobs: TrainingJobs | undefined;
 
   constructor(options: Options, deps: ModelKeeperDeps) {
     this.#options = options;
@@ -81,6 +89,18 @@ export class ModelKeeper implements ServerModels {
 
   get control(): ModelControl | undefined {
     return this.#options.model_control_mode === "explicit" ? this.#triton : undefined;
+  }
+
+  get training(): TrainingService {
+    return this.#jobs ?? new TrainingOff();
+  }
+
+  async open(): Promise<void> {
+    const { logger, clock } = this.#deps;
+    const options = trainingOptions(this.#options);
+    if (options !== undefined) {
+      this.#jobs = await TrainingJobs.open(options, { models: this.repository, logger, clock });
+    }
   }
 
   async start(stopped: Cancellation): Promise<void> {
@@ -110,6 +130,7 @@ export class ModelKeeper implements ServerModels {
       this.#configPoller.start();
     }
     this.#triton?.start();
+    this.#jobs?.start();
   }
 
   pollNow(): Promise<void> {
@@ -117,7 +138,7 @@ export class ModelKeeper implements ServerModels {
   }
 
   async stopFollowing(): Promise<void> {
-    await Promise.all([this.#configPoller?.close(), this.#triton?.close()]);
+    await Promise.all([this.#configPoller?.close(), this.#triton?.close(), this.#jobs?.close()]);
   }
 
   async #firstConfig(): Promise<ModelServerConfig> {
@@ -125,8 +146,25 @@ export class ModelKeeper implements ServerModels {
     if (this.#triton !== undefined) return await this.#triton.firstConfig();
     if (path !== "") return await readModelConfigFile(path);
     if (basePath !== "") return singleModelConfig(name, basePath);
+    if (this.#jobs !== undefined) return { kind: "model_config_list", models: [] };
     throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
   }
+}
+
+/** undefined: training is off. */
+function trainingOptions(options: Options): Parameters<typeof TrainingJobs.open>[0] | undefined {
+  const { training_dir: trainingDir, training_data_dir: dataDir } = options;
+  if (trainingDir === "") return undefined;
+  return {
+    trainingDir: resolve(trainingDir),
+    dataDir: dataDir === "" ? undefined : resolve(dataDir),
+    concurrency: options.training_concurrency,
+    maxQueue: options.training_queue,
+    memoryBytes: options.training_memory_bytes,
+    maxSeconds: options.training_max_seconds,
+    maxDataBytes: options.training_max_data_bytes,
+    cpuShare: options.training_cpu_share,
+  };
 }
 
 /** undefined: the models do not lie in a Triton repository. */
@@ -159,6 +197,7 @@ export function repositoryOptions(
     // Control by poll has a clock of its own; otherwise nothing is looked at unless somebody asks.
     fileSystemPollWaitSeconds: triton === undefined ? options.file_system_poll_wait_seconds : 0,
     triton,
+    trainedModelsFolder: options.training_dir === "" ? undefined : trainedModelsFolder(resolve(options.training_dir)),
     fileQuietPeriodMs: options.file_quiet_period_ms,
     numLoadThreads: options.num_load_threads,
     // Who asked for a load hears of its failure, and may ask again.

@@ -12,6 +12,7 @@ import { predictionService } from "./api/grpc/prediction-service.js";
 import { reflectionService } from "./api/grpc/reflection.js";
 import type { GrpcTransport, Method, Origin, ServiceTable } from "./api/grpc/service-table.js";
 import { ServingSwitch } from "./api/grpc/serving-switch.js";
+import { trainingService } from "./api/grpc/training-service.js";
 import { createGrpcJsTransport } from "./api/grpc/transport/grpc-js.js";
 import { createHttp2Transport } from "./api/grpc/transport/http2/http2-transport.js";
 import { validateGrpcTransportOptions } from "./api/grpc/transport/transport-options.js";
@@ -19,6 +20,7 @@ import { RepositoryCalls } from "./api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer } from "./api/rest/http-server.js";
 import { readMetricsPath } from "./api/rest/monitoring-config.js";
 import { SslConfigFile } from "./api/tls/ssl-config-file.js";
+import { TrainingCalls } from "./api/training/training-calls.js";
 import { welcome } from "./api/welcome.js";
 import { CancellationSource } from "./cancellation.js";
 import { type Clock, systemClock } from "./clock.js";
@@ -173,6 +175,7 @@ export class Server {
     for (const note of this.#context.notes ?? []) logger.warn(note);
     const { ssl_config_file: sslConfig } = this.#options;
     if (sslConfig !== "") this.#sslConfig = await SslConfigFile.open(sslConfig, { clock: this.#clock, logger });
+    await this.#models.open();
     const grpc = this.#makeGrpc();
     this.#grpc = grpc;
     await this.#models.start(this.#stopped);
@@ -296,6 +299,14 @@ export class Server {
     }
   }
 
+  #trainingCalls(): TrainingCalls {
+    return new TrainingCalls({
+      service: this.#models.training,
+      management: this.#options.management,
+      clock: this.#clock,
+    });
+  }
+
   #makeGrpc(): GrpcTransport {
     const options = this.#options;
     const methods: Method[] = [
@@ -324,6 +335,7 @@ export class Server {
         },
         { alwaysRaw: options.open_inference_always_raw },
       ),
+      ...trainingService(this.#trainingCalls(), this.#clock),
     ];
     const services = () => new Set(methods.map(({ path }) => path.split("/")[1]!));
     if (options.enable_grpc_healthcheck_service) {

@@ -13,6 +13,7 @@ export {
   type JobState,
   type JobStep,
 } from "./jobs/job.js";
+export { trainedModelsFolder } from "./jobs/job-folder.js";
 export type {
   GateSpec,
   JobLimits,
@@ -22,6 +23,9 @@ export type {
   TableSpec,
   TrainingSpec,
 } from "./jobs/job-spec.js";
+export { TrainingJobs } from "./jobs/training-jobs.js";
+export type { TrainingJobsOptions } from "./jobs/training-jobs-options.js";
+export { TrainingOff } from "./jobs/training-off.js";
 export type {
   DataIntake,
   DataPiece,

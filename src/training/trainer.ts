@@ -57,6 +57,8 @@ export interface TrainingHooks {
   readonly clock: Clock;
   onStep?(report: StepReport): void;
   onEpoch?(report: EpochReport): void;
+  /** Before each step, when everything is as a checkpoint needs it; what it returns is waited for. */
+  betweenSteps?(): Promise<void> | undefined;
 }
 
 /** What would be trained and what it takes. */
@@ -162,6 +164,8 @@ export class Trainer {
   async run(hooks: TrainingHooks): Promise<TrainingResult> {
     let turned = hooks.clock.now();
     while (this.#state.result === undefined) {
+      const pause = hooks.betweenSteps?.();
+      if (pause !== undefined) await pause;
       const { reason } = hooks.cancellation;
       if (reason !== undefined) throw reason;
       this.#step(hooks);
@@ -172,6 +176,12 @@ export class Trainer {
       }
     }
     return this.#state.result;
+  }
+
+  /** Over all epochs, those before a restored checkpoint included. */
+  get stepsDone(): number {
+    const { epoch, stepInEpoch, result } = this.#state;
+    return result?.steps ?? epoch * this.plan.stepsPerEpoch + stepInEpoch;
   }
 
   /** The weights and running statistics as they are, by initializer. Read, do not write. */

@@ -49,6 +49,10 @@ export class ServerProcess implements AsyncDisposable {
     return new ServerProcess(child, port, restPort);
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   /** All that was printed so far. */
   get output(): string {
     return this.#output;

@@ -1,0 +1,190 @@
+// What a training process does, from the rows on disk to a candidate on disk.
+import { mkdir, rm } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Cancellation, CancellationSource, eitherCancelled } from "../../cancellation.js";
+import { systemClock } from "../../clock.js";
+import { Code, deadlineExceeded, resourceExhausted, StatusError } from "../../status.js";
+import type { EpochReport, Trainer } from "../trainer.js";
+import { openDataSets } from "./data-set-reader.js";
+import { readIfThere, writeDurably } from "./durable-file.js";
+import { evaluateServed, type PreparedJob, prepareJob } from "./prepare-job.js";
+import type { FromProcess, LastMessage, Task, TrainTask } from "./process-messages.js";
+
+export interface TaskContext {
+  readonly post: (message: FromProcess) => void;
+  readonly cancellation: Cancellation;
+}
+
+/** Throws the cancellation's reason, or why the task cannot be done. */
+export async function runTask(task: Task, context: TaskContext): Promise<LastMessage> {
+  await mkdir(task.scratchFolder, { recursive: true });
+  try {
+    const data = openDataSets(task.dataFolder);
+    if (task.kind === "evaluate") {
+      return { kind: "report", ...(await evaluateServed(task.baseFile, task.request, data)) };
+    }
+    const { spec, baseFile, scratchFolder: folder, memoryBytes } = task;
+    const prepared = await prepareJob(spec, data, { ...(baseFile !== undefined && { baseFile }), folder, memoryBytes });
+    try {
+      return task.kind === "plan" ? plan(prepared) : await train(task, prepared, context);
+    } finally {
+      prepared.training.release();
+    }
+  } finally {
+    await rm(task.scratchFolder, { recursive: true, force: true });
+  }
+}
+
+/** The first run pays for what later ones do not. */
+const rehearsals = 6;
+
+function plan({ training, plan }: PreparedJob): LastMessage {
+  const seconds = Array.from({ length: rehearsals }, () => {
+    const start = systemClock.now();
+    training.trainer.rehearse();
+    return (systemClock.now() - start) / 1000;
+  });
+  const secondsPerStep = seconds.slice(1).sort((a, b) => a - b)[(rehearsals - 1) >> 1]!;
+  return { kind: "planned", plan: { ...plan, secondsPerStep } };
+}
+
+async function train(
+  task: TrainTask,
+  prepared: PreparedJob,
+  { post, cancellation }: TaskContext,
+): Promise<LastMessage> {
+  const { trainer } = prepared.training;
+  await restore(trainer, task, post);
+  const { plan, notices, drift } = prepared;
+  post({ kind: "prepared", plan, notices, drift, step: trainer.stepsDone });
+  const pace = new Pace(task, trainer, post, cancellation);
+  const result = await trainer.run({
+    cancellation: pace.cancellation,
+    clock: systemClock,
+    onStep: (step) => pace.observeStep(step),
+    onEpoch: (epoch) => post({ kind: "epoch", epoch: toEpoch(epoch) }),
+    betweenSteps: () => pace.betweenSteps(),
+  });
+  await pace.checkpoint();
+  post({ kind: "trained", end: result.end, reason: result.reason });
+  if (result.end === "diverged" && result.weightsOfEpoch === 0) {
+    return { kind: "evaluated", evaluation: undefined, baseEvaluation: undefined, candidate: false };
+  }
+  const evaluation = prepared.evaluate();
+  const baseEvaluation = prepared.evaluateBase();
+  const lineage = { ...task.lineage, epochs: result.epochs, steps: result.steps, end: result.end };
+  await writeDurably(task.candidateFile, prepared.export(evaluation, lineage));
+  return { kind: "evaluated", evaluation, baseEvaluation, candidate: true };
+}
+
+/** A checkpoint that cannot be used costs time and no more. */
+async function restore(trainer: Trainer, { checkpointFile }: TrainTask, post: TaskContext["post"]): Promise<void> {
+  const saved = await readIfThere(checkpointFile);
+  if (saved === undefined) return;
+  try {
+    trainer.restore(saved);
+  } catch (error) {
+    if (!(error instanceof StatusError) || (error.code !== Code.DATA_LOSS && error.code !== Code.FAILED_PRECONDITION)) {
+      throw error;
+    }
+    post({ kind: "notice", text: `training starts from the beginning: ${error.message}` });
+  }
+}
+
+const stepReportMs = 250;
+/** Small nets take many steps between two looks at the clock's finer points. */
+const memoryLookMs = 1000;
+const breathMs = 20;
+
+/** Between two steps: checkpoints, the deadline, the memory's bound, and breathing space for everyone else. */
+class Pace {
+  /** By whoever told the process to stop, or by a limit. */
+  readonly cancellation: Cancellation;
+  readonly #task: TrainTask;
+  readonly #trainer: Trainer;
+  readonly #post: TaskContext["post"];
+  readonly #outer: Cancellation;
+  readonly #limits = new CancellationSource();
+  readonly #deadlineMs: number;
+  /** Beyond what the process has before it trains, and what is budgeted. */
+  readonly #memoryLimit: number;
+  #checkpointAt: number;
+  #checkpointed = systemClock.now();
+  #reported = Number.NEGATIVE_INFINITY;
+  #looked = systemClock.now();
+  #breathed = systemClock.now();
+  #waiting: FromProcess | undefined;
+
+  constructor(task: TrainTask, trainer: Trainer, post: TaskContext["post"], outer: Cancellation) {
+    this.#task = task;
+    this.#trainer = trainer;
+    this.#post = post;
+    this.#outer = outer;
+    this.cancellation = eitherCancelled(outer, this.#limits);
+    this.#deadlineMs = systemClock.now() + 1000 * task.secondsLeft;
+    this.#checkpointAt = systemClock.now() + 1000 * task.checkpointSeconds;
+    this.#memoryLimit = task.memoryBytes + idleBytes;
+  }
+
+  observeStep(step: Extract<FromProcess, { kind: "step" }>["step"]): void {
+    const message: FromProcess = { kind: "step", step };
+    if (systemClock.now() - this.#reported < stepReportMs) {
+      this.#waiting = message;
+      return;
+    }
+    this.#post(message);
+    this.#reported = systemClock.now();
+    this.#waiting = undefined;
+  }
+
+  betweenSteps(): Promise<void> | undefined {
+    const now = systemClock.now();
+    if (now > this.#deadlineMs) {
+      this.#limits.cancel(deadlineExceeded("training has taken longer than its limits.max_seconds allows"));
+      return undefined;
+    }
+    if (now - this.#looked > memoryLookMs) {
+      this.#looked = now;
+      const rss = process.memoryUsage.rss();
+      if (rss > this.#memoryLimit) {
+        this.#limits.cancel(
+          resourceExhausted(
+            `training takes ${megabytes(rss)} MB of memory; ${megabytes(this.#memoryLimit)} MB are allowed (limits.max_memory_bytes, --training_memory_bytes)`,
+          ),
+        );
+        return undefined;
+      }
+    }
+    // Whoever is told to stop leaves a checkpoint, so that training can go on from here.
+    if (this.#outer.reason !== undefined || now >= this.#checkpointAt) return this.checkpoint();
+    const worked = now - this.#breathed;
+    if (this.#task.cpuShare < 1 && worked > breathMs) return this.#breathe(worked);
+    return undefined;
+  }
+
+  async checkpoint(): Promise<void> {
+    if (this.#waiting !== undefined) this.#post(this.#waiting);
+    this.#waiting = undefined;
+    if (process.send !== undefined && !process.connected) return; // nobody's any more: another process may have the job
+    const now = systemClock.now();
+    await writeDurably(this.#task.checkpointFile, this.#trainer.checkpoint());
+    this.#post({ kind: "checkpoint", step: this.#trainer.stepsDone, seconds: (now - this.#checkpointed) / 1000 });
+    this.#checkpointed = now;
+    this.#checkpointAt = systemClock.now() + 1000 * this.#task.checkpointSeconds;
+  }
+
+  async #breathe(workedMs: number): Promise<void> {
+    await delay(workedMs * (1 / this.#task.cpuShare - 1));
+    this.#breathed = systemClock.now();
+  }
+}
+
+/** What Node and onnxruntime take by themselves, generously. */
+const idleBytes = 400 * 2 ** 20;
+const megabytes = (bytes: number): number => Math.round(bytes / 2 ** 20);
+
+function toEpoch({ validation, ...epoch }: EpochReport): Extract<FromProcess, { kind: "epoch" }>["epoch"] {
+  if (validation === undefined) return epoch;
+  const { values, confusion, loss, rows } = validation;
+  return { ...epoch, validation: { metrics: { ...Object.fromEntries(values), loss }, rows, confusion } };
+}
