@@ -1,12 +1,15 @@
 import { Agent, type IncomingHttpHeaders, type RequestOptions, request } from "node:http";
+import type { ManagementPolicy } from "../../src/api/auth/management.js";
 import { ServingSwitch } from "../../src/api/grpc/serving-switch.js";
 import type { ModelControl } from "../../src/api/open-inference/model-control.js";
 import { RepositoryCalls } from "../../src/api/open-inference/repository-calls.js";
 import { createRestServer, type RestServer, type RestServerOptions } from "../../src/api/rest/http-server.js";
+import { TrainingCalls } from "../../src/api/training/training-calls.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import type { Code } from "../../src/status.js";
 import { type CallRecord, InferenceStatistics } from "../../src/telemetry/index.js";
 import { FakeRepository } from "./fake-repository.js";
+import { FakeTraining } from "./fake-training.js";
 import { LogRecorder } from "./log-recorder.js";
 
 export interface Answer {
@@ -29,13 +32,19 @@ export class RestDoor implements AsyncDisposable {
   readonly servingSwitch = new ServingSwitch();
   readonly log = new LogRecorder();
   readonly statistics = new InferenceStatistics();
+  readonly training = new FakeTraining();
   /** Calls that are over, in that order. */
   readonly observed: Observed[] = [];
   readonly server: RestServer;
   readonly agent = new Agent({ keepAlive: true });
   port = 0;
 
-  constructor(options: Partial<RestServerOptions> = {}, clock: Clock = systemClock, control?: ModelControl) {
+  constructor(
+    options: Partial<RestServerOptions> = {},
+    clock: Clock = systemClock,
+    control?: ModelControl,
+    management: ManagementPolicy = "local",
+  ) {
     this.server = createRestServer(
       {
         repository: this.repository,
@@ -45,8 +54,9 @@ export class RestDoor implements AsyncDisposable {
         metricsPage: () => "# TYPE a gauge\na{} 1\n",
         logger: this.log,
         clock,
+        training: new TrainingCalls({ service: this.training, management, clock }),
         openInference: {
-          repositoryCalls: new RepositoryCalls({ repository: this.repository, control, management: "local" }),
+          repositoryCalls: new RepositoryCalls({ repository: this.repository, control, management }),
           readStatistics: () => this.statistics,
           version: "1.2.3",
         },
@@ -59,8 +69,9 @@ export class RestDoor implements AsyncDisposable {
     options: Partial<RestServerOptions> = {},
     clock: Clock = systemClock,
     control?: ModelControl,
+    management?: ManagementPolicy,
   ): Promise<RestDoor> {
-    const door = new RestDoor(options, clock, control);
+    const door = new RestDoor(options, clock, control, management);
     door.port = await door.server.listen("127.0.0.1", 0);
     return door;
   }

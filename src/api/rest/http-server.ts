@@ -10,6 +10,7 @@ import type { ServingSwitch } from "../grpc/serving-switch.js";
 import { requestIds } from "../request-id.js";
 import { TlsHandshakes } from "../tls/tls-handshakes.js";
 import type { TlsOptions } from "../tls/tls-options.js";
+import type { TrainingCalls } from "../training/training-calls.js";
 import { isOipUrl } from "./oip-path.js";
 import { type OipDeps, type OipRoutesDeps, serveOip } from "./oip-routes.js";
 import { addOperationRoutes } from "./operation-routes.js";
@@ -17,6 +18,8 @@ import { originForm } from "./request-target.js";
 import { errorBody, type RestCallDeps } from "./rest-call.js";
 import { RestRequestLog } from "./rest-request-log.js";
 import { isTfsUrl, serveTfs, type TfsRoutesDeps } from "./tfs-routes.js";
+import { isTrainingUrl } from "./training-path.js";
+import { serveTraining, type TrainingRoutesDeps } from "./training-routes.js";
 
 export interface RestServerDeps {
   readonly repository: ModelRepository;
@@ -31,6 +34,8 @@ export interface RestServerDeps {
   readonly requestSampler?: RequestSampler;
   /** What answers under /v2. */
   readonly openInference: OipDeps;
+  /** What answers under /v1/training. Default: nothing does. */
+  readonly training?: TrainingCalls | undefined;
 }
 
 export interface RestServerOptions {
@@ -85,8 +90,14 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
   const requestLog = new RestRequestLog({ sampler, clock, logger });
   const tfsRoutes: TfsRoutesDeps = { ...shared, enableSignatureMethodNameCheck, requestLog };
   const oipRoutes: OipRoutesDeps = { ...shared, ...deps.openInference, servingSwitch, clock };
+  const { training } = deps;
+  const trainingRoutes: TrainingRoutesDeps | undefined = training && {
+    training,
+    calls: options.enableCors ? { ...calls, corsHeaders: trainingCorsHeaders } : calls,
+    bodyLimitBytes,
+  };
   const handshakes = options.tls && restHandshakes(options.tls, deps.logger);
-  const app = createApp(tfsRoutes, oipRoutes, connections, handshakes);
+  const app = createApp({ tfsRoutes, oipRoutes, trainingRoutes }, connections, handshakes);
   addOperationRoutes(app, {
     repository: deps.repository,
     servingSwitch: deps.servingSwitch,
@@ -141,20 +152,27 @@ const corsHeaders = {
   "access-control-allow-headers": "Content-Type",
 };
 
+const trainingCorsHeaders = { ...corsHeaders, "access-control-allow-methods": "POST, GET, DELETE" };
+
 /** Fastify serves all that has ordinary routes. What is under /v1/ and /v2 never reaches it. */
 function createApp(
-  tfsRoutes: TfsRoutesDeps,
-  oipRoutes: OipRoutesDeps,
+  routes: {
+    readonly tfsRoutes: TfsRoutesDeps;
+    readonly oipRoutes: OipRoutesDeps;
+    readonly trainingRoutes: TrainingRoutesDeps | undefined;
+  },
   connections: Connections,
   handshakes: RestHandshakes | undefined,
 ): FastifyInstance {
+  const { tfsRoutes, oipRoutes, trainingRoutes } = routes;
   const app = fastify({
     serverFactory: (handler) => {
       const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
         connections.begin(request, response);
         const url = originForm(request.url ?? "");
         request.url = url;
-        if (isTfsUrl(url)) serveTfs(request, response, tfsRoutes);
+        if (trainingRoutes !== undefined && isTrainingUrl(url)) serveTraining(request, response, trainingRoutes);
+        else if (isTfsUrl(url)) serveTfs(request, response, tfsRoutes);
         else if (isOipUrl(url)) serveOip(request, response, oipRoutes);
         else handler(request, response);
       });

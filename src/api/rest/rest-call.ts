@@ -26,7 +26,7 @@ export interface RestCallDeps {
 const smallBodyBytes = 4096;
 /** How long a client may leave a large answer unread. */
 const stallLimitMs = 60_000;
-/** After an answer to a body that was too large: how much more of it is read, so that the client gets to see the answer. */
+/** After an answer to a body that was not read to its end: how much more is read, so that the client sees the answer. */
 const lingerBytes = 256 * 1024 * 1024;
 
 /**
@@ -41,6 +41,8 @@ export class RestCall {
   readonly #startMs: number;
   #cancellation = new CancellationSource();
   #answered = false;
+  /** Whether the answer is to be heard by a client that is still sending. */
+  #lingers = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, path: string, peer: string, deps: RestCallDeps) {
     this.#request = request;
@@ -126,6 +128,33 @@ export class RestCall {
     this.#end(Code.OK, "");
   }
 
+  /**
+   * Sends lines as they come, to their end. The answer begins with the first, so that what fails before it is an error
+   * like any other; a client that stops reading is waited for, as long as for any answer.
+   */
+  async answerLines(lines: AsyncGenerator<string, void, undefined>, contentType: string): Promise<void> {
+    const response = this.#response;
+    try {
+      let step = await lines.next();
+      if (this.#answered) return;
+      response.writeHead(200, { ...this.#headers(), "content-type": contentType });
+      for (; step.done !== true; step = await lines.next()) {
+        if (response.destroyed) return; // the client went away meanwhile
+        if (!response.write(`${step.value}\n`)) await this.#drained();
+      }
+      response.end();
+      this.#end(Code.OK, "");
+    } finally {
+      await lines.return();
+    }
+  }
+
+  /** Answers with the error when not all of the body may have been read: the client is let to finish, within reason. */
+  failUnread(thrown: unknown): void {
+    this.#lingers = !this.#request.complete;
+    this.fail(thrown);
+  }
+
   /** Answers with the error. What is no StatusError is a defect of ours: logged, and not shown to the client. */
   fail(thrown: unknown): void {
     if (this.#answered) return;
@@ -155,7 +184,7 @@ export class RestCall {
     if (this.#answered) return;
     const headers = this.#headers();
     headers["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
-    const unread = status === 413;
+    const unread = status === 413 || this.#lingers;
     if (unread) headers["connection"] = "close";
     this.#response.writeHead(status, headers);
     if (unread) this.#linger(body);

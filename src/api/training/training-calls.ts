@@ -137,19 +137,17 @@ export class TrainingCalls {
   }
 
   /** StartJob, with its data in the message. */
-  async start(given: GivenStart, caller: TrainingCaller): Promise<JobMessage> {
-    const admission = this.admit(given, caller);
-    if (admission.kind === "known") return this.#toMessage(admission.job);
-    return this.startWith(admission, givenData(given), caller);
+  start(given: GivenStart, caller: TrainingCaller): Promise<JobMessage> {
+    return this.startWith(given, givenData(given), caller);
   }
 
-  async startWith(
-    { request, dryRun }: Extract<Admission, { kind: "new" }>,
-    data: Rows,
-    caller: TrainingCaller,
-  ): Promise<JobMessage> {
-    if (!dryRun) return this.#toMessage(await this.submit(request, data, caller));
-    return toPlannedJobMessage(await this.#plan(request, data, caller));
+  /** StartJob, with its data beside it. */
+  async startWith(given: GivenJob, data: Rows, caller: TrainingCaller): Promise<JobMessage> {
+    const admission = this.admit(given, caller);
+    if (admission.kind === "known") return this.#toMessage(admission.job);
+    const { request, dryRun } = admission;
+    if (dryRun) return toPlannedJobMessage(await this.#plan(request, data, caller));
+    return this.#toMessage(await this.submit(request, data, caller));
   }
 
   get(id: string, { record }: TrainingCaller): JobMessage {
@@ -196,8 +194,23 @@ export class TrainingCalls {
     return this.#toMessage(await this.#deps.service.publish(id, caller.cancellation));
   }
 
-  /** Changes nothing, but reads files of the server's and takes as much of its processors as training does. */
+  /** Evaluate, with its data in the message. It follows --management: see evaluateOn. */
   async evaluate({ request, data }: GivenEvaluation, caller: TrainingCaller): Promise<EvaluateResponse> {
+    this.requireManagement(caller, "Evaluate");
+    const pieces: DataPiece[] = [];
+    for (const piece of dataPieces(data, "data")) {
+      pieces.push(piece);
+      await setImmediate(); // making many rows into text takes a while, and others want their turn
+    }
+    return this.evaluateOn(request, pieces, caller);
+  }
+
+  /** Changes nothing, but reads files of the server's and takes as much of its processors as training does. */
+  async evaluateOn(
+    request: GivenEvaluation["request"],
+    data: readonly DataPiece[],
+    caller: TrainingCaller,
+  ): Promise<EvaluateResponse> {
     this.requireManagement(caller, "Evaluate");
     const { record, cancellation } = caller;
     const { name, ...choice } = fromModelRefMessage(request.model);
@@ -210,13 +223,8 @@ export class TrainingCalls {
       loss: loss && fromLossMessage(loss),
       ...{ topK, threshold },
     });
-    const pieces: DataPiece[] = [];
-    for (const piece of dataPieces(data, "data")) {
-      pieces.push(piece);
-      await setImmediate(); // making many rows into text takes a while, and others want their turn
-    }
     if (cancellation.reason !== undefined) throw cancellation.reason;
-    const report = await this.#deps.service.evaluate({ model: { name, ...choice }, ...options }, pieces, cancellation);
+    const report = await this.#deps.service.evaluate({ model: { name, ...choice }, ...options }, data, cancellation);
     record.version = report.version;
     return toEvaluateResponse(report);
   }
