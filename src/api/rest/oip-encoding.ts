@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { promisify } from "node:util";
 import { deflate, gunzip, gzip, inflate } from "node:zlib";
-import { errorMessage, invalidArgument, unimplemented } from "../../status.js";
+import { Code, errorMessage, invalidArgument, StatusError } from "../../status.js";
 import { BodyTooLarge, readRaw } from "./request-body.js";
 
 export type Encoding = "gzip" | "deflate";
@@ -10,14 +10,23 @@ export type Encoding = "gzip" | "deflate";
 const compressors = { gzip: promisify(gzip), deflate: promisify(deflate) };
 const inflaters = { gzip: gunzip, deflate: inflate };
 
+/** UNIMPLEMENTED; its answer names the encodings there are, as RFC 9110 (12.5.3) has it. */
+export class UnsupportedEncoding extends StatusError {
+  readonly headers = { "accept-encoding": "gzip, deflate" };
+
+  constructor(encoding: string) {
+    super(Code.UNIMPLEMENTED, `Content-Encoding ${encoding} is not supported; gzip and deflate are`);
+  }
+}
+
 /**
  * The whole body, inflated where Content-Encoding says so. Rejects with BodyTooLarge as soon as the limit is passed,
- * before and after inflating alike; UNIMPLEMENTED for other encodings.
+ * before and after inflating alike; with UnsupportedEncoding for other encodings.
  */
 export async function readEncodedBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const encoding = request.headers["content-encoding"]?.trim().toLowerCase() || "identity";
   if (encoding !== "identity" && encoding !== "gzip" && encoding !== "deflate") {
-    throw unimplemented(`Content-Encoding ${encoding} is not supported; gzip and deflate are`);
+    throw new UnsupportedEncoding(encoding);
   }
   const body = await readRaw(request, limitBytes);
   return encoding === "identity" ? body : await inflated(body, encoding, limitBytes);

@@ -17,7 +17,7 @@ import {
   refuseTraceChanges,
   traceSettings,
 } from "../open-inference/server-settings.js";
-import { readEncodedBody } from "./oip-encoding.js";
+import { readEncodedBody, UnsupportedEncoding } from "./oip-encoding.js";
 import { answerInfer, type InferCallDeps } from "./oip-infer-call.js";
 import { type OipTarget, parseOipPath } from "./oip-path.js";
 import { RestCall, type RestCallDeps } from "./rest-call.js";
@@ -179,6 +179,7 @@ async function answerPost(
       done();
     }
   } catch (error) {
+    if (error instanceof UnsupportedEncoding) call.addHeaders(error.headers);
     call.fail(error);
   }
 }

@@ -43,6 +43,7 @@ export class RestCall {
   #answered = false;
   /** Whether the answer is to be heard by a client that is still sending. */
   #lingers = false;
+  #moreHeaders: Readonly<Record<string, string>> = {};
 
   constructor(request: IncomingMessage, response: ServerResponse, path: string, peer: string, deps: RestCallDeps) {
     this.#request = request;
@@ -75,6 +76,11 @@ export class RestCall {
       this.fail(deadlineExceeded(`The call took longer than --rest_api_timeout_in_ms=${timeoutMs}`)),
     );
     return { cancellation: this.#cancellation, done: () => timer.cancel() };
+  }
+
+  /** Of the answer, whatever it will be. */
+  addHeaders(headers: Readonly<Record<string, string>>): void {
+    this.#moreHeaders = { ...this.#moreHeaders, ...headers };
   }
 
   answerJson(body: string): void {
@@ -231,6 +237,7 @@ export class RestCall {
       "content-type": "application/json",
       [requestIdKey]: this.record.requestId,
       ...this.#deps.corsHeaders,
+      ...this.#moreHeaders,
     };
     if (this.#deps.lastOnConnection()) headers["connection"] = "close";
     return headers;

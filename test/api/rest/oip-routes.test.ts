@@ -139,6 +139,7 @@ describe("POST /v2/models/…/infer", () => {
     assert.equal(json.headers["content-encoding"], undefined);
     const other = await door.post(infer, x("[1,2]"), { "Content-Encoding": "br" });
     assert.equal(other.status, 501);
+    assert.equal(other.headers["accept-encoding"], "gzip, deflate");
     const broken = await door.post(infer, "not gzip", { "Content-Encoding": "gzip" });
     assert.equal(broken.status, 400);
     assert.match(errorOf(broken), /cannot be inflated/);
