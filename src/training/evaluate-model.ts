@@ -16,7 +16,7 @@ import { findLogits } from "./losses.js";
 import { type RawRows, TableRows } from "./raw-rows.js";
 import type { TrainableModel } from "./step-graph.js";
 import { TensorExamples } from "./tensor-examples.js";
-import { tensorRows } from "./tensor-rows.js";
+import { tensorRows, withClassNumbers } from "./tensor-rows.js";
 import type { TensorSet } from "./tensor-set.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
 
@@ -135,7 +135,8 @@ export function evaluateOnTensors(
   const { graph, operatorSets, metadata } = decodeGraphModel(rewriteForRuntime(file));
   const past = readTrainingRecord(metadata);
   const output = chooseOutput(graph, given.output, past);
-  const loss = { ...defaultLoss(graph, output, past, data.target), ...given.training.loss };
+  const usual = defaultLoss(graph, output, past, data.target);
+  const loss = withClassNumbers({ ...usual, ...given.training.loss }, data.target);
   const options = validateTrainingOptions({ ...given.training, loss });
   const answered = tensorRows(graph, data, options.loss.kind);
   const examples = new TensorExamples(data, answered);

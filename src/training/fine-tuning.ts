@@ -17,7 +17,7 @@ import { ofValidation } from "./of-validation.js";
 import type { Parameter } from "./optimizers/parameter-memory.js";
 import { matchesAny, trainableTensors } from "./parameter-slots.js";
 import { PreparedTraining, type TrainingSurroundings } from "./prepared-training.js";
-import { classesOf, lossOfTargets, requireSeveralClasses, tensorRows } from "./tensor-rows.js";
+import { classesOf, lossOfTargets, requireSeveralClasses, tensorRows, withClassNumbers } from "./tensor-rows.js";
 import type { TensorSet } from "./tensor-set.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
 
@@ -68,7 +68,7 @@ export class FineTuning extends PreparedTraining {
       given.headClasses === undefined
         ? defaultLoss(graph, output, past, data.target)
         : { kind: "sparse_categorical_crossentropy" };
-    const loss = { ...usual, ...given.training.loss };
+    const loss = withClassNumbers({ ...usual, ...given.training.loss }, data.target);
     const options = validateTrainingOptions({ ...given.training, loss });
     const head =
       given.headClasses === undefined ? undefined : drawNewHead(graph, output, given.headClasses, options.seed);

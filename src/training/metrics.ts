@@ -80,6 +80,9 @@ function binary(judged: Judged, threshold: number): Metrics {
     recall: positive!.recall,
     f1: positive!.f1,
     f1_macro: (negative!.f1 + positive!.f1) / 2,
+    f1_weighted: (negative!.f1 * negative!.support + positive!.f1 * positive!.support) / total,
+    // With one class predicted for each row, the micro average is the accuracy.
+    f1_micro: (confusion[0]![0]! + confusion[1]![1]!) / total,
     auc: areaUnderCurve(predictions, (i) => targets[i]! >= 0.5, weightOf),
     log_loss: loss / total,
   };

@@ -5,7 +5,7 @@ import { formatShape, type NumericData, type NumericTensor, type Tensor } from "
 import type { AnsweredRows, Answers } from "./answered-rows.js";
 import { rowName } from "./data/table.js";
 import { type Field, rowSize, targetField } from "./examples.js";
-import { type LossKind, targetDtype } from "./losses.js";
+import { type LossKind, type LossOptions, targetDtype } from "./losses.js";
 import { TensorRows } from "./raw-rows.js";
 import type { TensorSet } from "./tensor-set.js";
 
@@ -29,6 +29,12 @@ export function tensorRows(graph: Graph, set: TensorSet, loss: LossKind): Answer
 export function lossOfTargets({ dtype }: Field, oneScore: boolean): LossKind {
   if (dtype === "float32" || dtype === "float64") return "mse";
   return oneScore ? "binary_crossentropy" : "sparse_categorical_crossentropy";
+}
+
+/** For one class a row, the sparse loss is the categorical one. */
+export function withClassNumbers<Loss extends Partial<LossOptions>>(loss: Loss, target: Field): Loss {
+  if (loss.kind !== "categorical_crossentropy" || rowSize(target) !== 1) return loss;
+  return { ...loss, kind: "sparse_categorical_crossentropy" };
 }
 
 /** The class of each row, where there is one; read once, a number a row. */

@@ -14,7 +14,7 @@ import { ofValidation } from "./of-validation.js";
 import { trainableTensors } from "./parameter-slots.js";
 import { PreparedTraining, type TrainingInputs, type TrainingSurroundings } from "./prepared-training.js";
 import { bothProbabilities, emitProbabilities } from "./tabular-model.js";
-import { classesOf, lossOfTargets, requireSeveralClasses, tensorRows } from "./tensor-rows.js";
+import { classesOf, lossOfTargets, requireSeveralClasses, tensorRows, withClassNumbers } from "./tensor-rows.js";
 import type { TensorSet } from "./tensor-set.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
 
@@ -61,7 +61,8 @@ export class TensorTraining extends PreparedTraining {
     graph.input(input.name, input.dtype, ["batch", ...input.shape]);
     const end = buildLayers(graph, input, layers, seed, new LayerRoom(memoryBytes, Math.min(batchSize, data.count)));
     const kind = lossOfLayers(layers, data.target, end);
-    const options = validateTrainingOptions({ ...given.training, loss: { kind, ...given.training.loss } });
+    const loss = withClassNumbers({ kind, ...given.training.loss }, data.target);
+    const options = validateTrainingOptions({ ...given.training, loss });
     const parameters = trainableTensors(graph);
     if (parameters.length === 0) throw invalidArgument("the layers have no weights; there is nothing to train");
     const model = finishModel(graph, end, options.loss, given.classLabels);

@@ -116,6 +116,14 @@ checkGradients("functions of one element", [
     build: (e, [x], real) => e.op("Clip", [x!, "", e.scalar(0.9, real)]),
   },
   {
+    name: "CastLike",
+    inputs: [{ shape: ["N", 5] }],
+    build: (e, [x], real) => {
+      const wide = e.op("CastLike", [e.op("Tanh", [x!]), e.scalar(1, "float64")]);
+      return e.cast(e.mul(wide, wide), real);
+    },
+  },
+  {
     name: "Cast to the other float type and back",
     inputs: [{ shape: ["N", 5] }],
     build: (e, [x], real) => {

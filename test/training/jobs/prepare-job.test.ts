@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { neverCancelled } from "../../../src/cancellation.js";
+import { CancellationSource, neverCancelled } from "../../../src/cancellation.js";
 import { systemClock } from "../../../src/clock.js";
 import { ModelProto, TensorProto_DataLocation } from "../../../src/gen/onnx/onnx.js";
 import { decodeGraphModel, encodeGraphModel, Graph, readModel } from "../../../src/onnx/index.js";
 import { StepSession } from "../../../src/runtime/index.js";
+import { cancelled } from "../../../src/status.js";
 import type { NumericTensor, Tensor } from "../../../src/tensor/index.js";
 import { metadataKeys } from "../../../src/training/exported-model.js";
 import { tensorOf } from "../../../src/training/graph-emitter.js";
+import { openDataSets } from "../../../src/training/jobs/data-set-reader.js";
 import type { JobSpec, JobStart, TableSpec } from "../../../src/training/jobs/job-spec.js";
 import { evaluateServed, prepareJob } from "../../../src/training/jobs/prepare-job.js";
 import { readDataSet } from "../../support/data-set.js";
@@ -261,6 +263,69 @@ describe("preparing a job", () => {
     await rejectsWith("FAILED_PRECONDITION", /was not trained on a table here/, () =>
       prepare(jobSpec(update), points, { baseFile: notHere.path }),
     );
+  });
+
+  it("goes on from a checkpoint over the data on disk, to the same bits, with rows in memory or not", async () => {
+    const count = 9000;
+    const values = Array.from({ length: 2 * count }, (_, i) => Math.sin(i));
+    const classes = Array.from({ length: count }, (_, i) => Number(values[2 * i]! > values[2 * i + 1]!));
+    const { folder, data } = await jobData({
+      inputs: new Map([["p", tensorOf("float32", [count, 2], values)]]),
+      targets: tensorOf("uint8", [count], classes) as NumericTensor,
+    });
+    const layers = [
+      { type: "dense", units: 4, activation: "relu" },
+      { type: "dropout", rate: 0.2 },
+      { type: "dense", units: 2 },
+    ] as const;
+    const spec = jobSpec({ kind: "layers", layers }, { training: { epochs: 2, batchSize: 512 } });
+    const weightsOf = async (memoryBytes: number, stopAt?: number) => {
+      let job = await prepareJob(spec, data, { folder, memoryBytes });
+      const onDisk = readdirSync(folder).includes("examples.bin");
+      const halting = new CancellationSource();
+      const hooks = {
+        cancellation: halting,
+        clock: systemClock,
+        onStep: ({ step }: { step: number }) => step === stopAt && halting.cancel(cancelled("stopped")),
+      };
+      if (stopAt !== undefined) {
+        await assert.rejects(job.training.trainer.run(hooks), /stopped/);
+        const checkpoint = job.training.trainer.checkpoint();
+        job.training.release();
+        job = await prepareJob(spec, openDataSets(folder), { folder, memoryBytes });
+        job.training.trainer.restore(checkpoint);
+      }
+      await job.training.trainer.run({ cancellation: neverCancelled, clock: systemClock });
+      const weights = [...job.training.trainer.weights().values()].map(({ data: numbers }) => [...numbers]);
+      job.training.release();
+      return { weights, onDisk, exampleBytes: job.plan.exampleBytes };
+    };
+    const plain = await weightsOf(1e9);
+    const small = await weightsOf(500_000, 5);
+    assert.deepEqual([plain.onDisk, small.onDisk], [false, true]);
+    assert.ok(small.exampleBytes < plain.exampleBytes / 2);
+    assert.deepEqual(small.weights, plain.weights);
+    assert.ok(!readdirSync(folder).includes("examples.bin"));
+  });
+
+  it("takes classes as numbers or as rows with a one", async () => {
+    const ones = points.flatMap(({ side }) => (side === "left" ? [1, 0] : [0, 1]));
+    const losses: number[] = [];
+    for (const targets of [pointTensors.targets, tensorOf("float32", [60, 2], ones) as NumericTensor]) {
+      const loss = { kind: "categorical_crossentropy" } as const;
+      const spec = jobSpec(dense(2, "softmax"), { training: { ...quick, loss, validationSplit: 0 } });
+      const job = await prepare(spec, { ...pointTensors, targets });
+      await job.training.trainer.run({
+        cancellation: neverCancelled,
+        clock: systemClock,
+        onEpoch: ({ loss: value }) => losses.push(value),
+      });
+      job.training.release();
+    }
+    assert.equal(losses.length, 40);
+    losses.slice(0, 20).forEach((loss, epoch) => {
+      assert.ok(Math.abs(loss - losses[20 + epoch]!) < 1e-6);
+    });
   });
 
   it("judges the base by the weights it came with, whenever it is asked", async () => {
