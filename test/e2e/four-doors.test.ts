@@ -3,16 +3,18 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import type { TensorDescription } from "../../src/client/index.js";
+import { OpenInferenceClient, type TensorDescription } from "../../src/client/index.js";
 import { type ElementType, elementTypeInfo, numberToFloat16, type Tensor } from "../../src/tensor/index.js";
 import { FourDoors } from "../support/four-doors.js";
 import { ModelFolder } from "../support/model-folder.js";
+import { parsePrometheusText } from "../support/prometheus-text.js";
 import { SeededRandom } from "../support/seeded-random.js";
 import {
   affineModel,
   bigModel,
   carriedTypes,
   dynamicShapesModel,
+  failingModel,
   identityModel,
   mlpModel,
   scalarOutputModel,
@@ -51,7 +53,8 @@ describe("the same request at every door", () => {
     const external = join(folder.basePath("external_data"), "1");
     mkdirSync(external);
     writeExternalDataModel(external, [10, 20, 30]);
-    const names = [...Object.keys(bundled), ...Object.keys(built), "external_data"];
+    folder.publish("failing", 1, failingModel());
+    const names = [...Object.keys(bundled), ...Object.keys(built), "external_data", "failing"];
     const identities = carriedTypes.map((dtype) => `identity_${dtype}`);
     const config = folder.writeConfig(Object.fromEntries([...names, ...identities].map((name) => [name, ""])));
     server = await startTestServer(`--model_config_file=${config}`);
@@ -75,6 +78,39 @@ describe("the same request at every door", () => {
       }
     });
   }
+
+  it("is counted at each, for Triton's dashboards as for its statistics", async () => {
+    const client = new OpenInferenceClient(server.target);
+    const read = async () => {
+      const samples = parsePrometheusText(await (await fetch(`${server.url}/metrics`)).text());
+      const figure = (family: string, model: string, reason?: string) =>
+        samples.find(({ name, labels }) => name === family && labels["model"] === model && labels["reason"] === reason)
+          ?.value ?? 0;
+      const [statistics] = await client.statistics("mlp");
+      return {
+        requests: figure("nv_inference_request_success", "mlp"),
+        rows: figure("nv_inference_count", "mlp"),
+        runs: figure("nv_inference_exec_count", "mlp"),
+        failures: figure("nv_inference_request_failure", "failing", "BACKEND"),
+        statistics: [
+          statistics!.inferenceStats!.success!.count,
+          statistics!.inferenceCount,
+          statistics!.executionCount,
+        ],
+      };
+    };
+    const earlier = await read();
+    const features = { dtype: "float32", shape: [3, 7], data: new Float32Array(21) } as const;
+    const { doors: asked } = await doors.ask("mlp", { features });
+    await assert.rejects(client.predict("failing", { x: new Float32Array(4) }), /Reshape/);
+    const later = await read();
+    assert.equal(later.requests - earlier.requests, asked.length);
+    assert.equal(later.rows - earlier.rows, 3 * asked.length);
+    assert.equal(later.runs - earlier.runs, asked.length);
+    assert.equal(later.failures - earlier.failures, 1);
+    assert.deepEqual(later.statistics, [later.requests, later.rows, later.runs].map(BigInt));
+    client.close();
+  });
 
   for (const dtype of carriedTypes) {
     it(`gets ${dtype} back as it went, whatever the shape`, async () => {
