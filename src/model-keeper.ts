@@ -96,10 +96,12 @@ export class ModelKeeper implements ServerModels {
   }
 
   async open(): Promise<void> {
-    const { logger, clock } = this.#deps;
+    const { logger, clock, metrics } = this.#deps;
     const options = trainingOptions(this.#options);
     if (options !== undefined) {
-      this.#jobs = await TrainingJobs.open(options, { models: this.repository, logger, clock });
+      const jobs = await TrainingJobs.open(options, { models: this.repository, logger, clock });
+      this.#jobs = jobs;
+      metrics.readTrainingJobs(() => jobs.counts());
     }
   }
 

@@ -373,6 +373,7 @@ export class Server {
         logger: this.logger,
         clock: this.#clock,
         requestSampler: this.repository.requestLogs,
+        training: this.#trainingCalls(),
         openInference: {
           repositoryCalls: this.#repositoryCalls,
           readStatistics: () => this.#figures.statistics(),

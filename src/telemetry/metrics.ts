@@ -46,6 +46,7 @@ const batchLimits = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 /** 10 µs times powers of 1.8. */
 const tensorflowLimits = geometric(10, 1.8, 33);
 
+const trainingStates = ["PENDING", "RUNNING", "EVALUATING", "PUBLISHING", "SUCCEEDED", "FAILED", "CANCELLED"];
 const versionStates = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"];
 
 export class Metrics {
@@ -164,6 +165,7 @@ export class Metrics {
   });
 
   readonly #sessionLoads: (() => Iterable<SessionLoad>)[] = [];
+  #readTrainingJobs: (() => ReadonlyMap<string, number>) | undefined;
   #readDroppedLines: (() => number) | undefined;
   #readEventLoopLag: (() => EventLoopLag) | undefined;
 
@@ -336,6 +338,11 @@ export class Metrics {
     this.#sessionLoads.push(read);
   }
 
+  /** @param read how many training jobs are in each state; states without any may be missing */
+  readTrainingJobs(read: () => ReadonlyMap<string, number>): void {
+    this.#readTrainingJobs = read;
+  }
+
   readDroppedLines(read: () => number): void {
     this.#readDroppedLines = read;
   }
@@ -382,6 +389,14 @@ export class Metrics {
           help: "Log lines left out because their reader was slow or their disk full.",
         },
         () => (this.#readDroppedLines === undefined ? [] : [[[], this.#readDroppedLines()]]),
+      ),
+      new ReadFamily(
+        "gauge",
+        { name: "onnxd_training_jobs", help: "Training jobs that this server remembers, by state.", labels: ["state"] },
+        () => {
+          const counts = this.#readTrainingJobs?.();
+          return counts === undefined ? [] : trainingStates.map((state) => [[state], counts.get(state) ?? 0]);
+        },
       ),
     ];
   }

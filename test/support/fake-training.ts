@@ -1,5 +1,5 @@
 import type { Cancellation } from "../../src/cancellation.js";
-import { alreadyExists, failedPrecondition, notFound, StatusError } from "../../src/status.js";
+import { alreadyExists, failedPrecondition, notFound, outOfRange } from "../../src/status.js";
 import {
   type DataIntake,
   type DataPiece,
@@ -119,7 +119,7 @@ export class FakeTraining implements TrainingService {
   async *watch(id: string, from: number, cancellation: Cancellation): AsyncGenerator<JobEvent, void, undefined> {
     const found = this.#find(id);
     if (hasEnded(found.job.state) && from > found.events.length) {
-      throw new StatusError(11, `job ${id} has ended with event ${found.events.length}; there is no event ${from}`);
+      throw outOfRange(`job ${id} has ended with event ${found.events.length}; there is no event ${from}`);
     }
     this.watchers += 1;
     try {

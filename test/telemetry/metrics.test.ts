@@ -30,6 +30,7 @@ describe("Metrics", () => {
     metrics.countCancelledBeforeRun("m");
     metrics.countWorkerRestart("m");
     metrics.readSessionLoads(() => [{ model: "m", version: 1n, queued: 3, running: 2, sessions: 4 }]);
+    metrics.readTrainingJobs(() => new Map([["RUNNING", 2]]));
     metrics.readDroppedLines(() => 7);
     metrics.readEventLoopLag(() => ({ p50Ms: 1, p99Ms: 2, maxMs: 3 }));
     const samples = parsePrometheusText(metrics.text());
@@ -54,6 +55,8 @@ describe("Metrics", () => {
     assert.equal(value("onnxd_queue_depth", { model: "m", version: "1" }), 3);
     assert.equal(value("onnxd_sessions_busy", { model: "m", version: "1" }), 2);
     assert.equal(value("onnxd_sessions", { model: "m", version: "1" }), 4);
+    assert.equal(value("onnxd_training_jobs", { state: "RUNNING" }), 2);
+    assert.equal(value("onnxd_training_jobs", { state: "FAILED" }), 0);
     assert.equal(value("onnxd_log_lines_dropped_total"), 7);
     assert.equal(value("onnxd_event_loop_lag_seconds", { quantile: "0.99" }), 0.002);
     assert.ok(value("onnxd_resident_memory_bytes")! > 1e6);

@@ -42,7 +42,7 @@ export function fromTrainingSpecMessage(message: TrainingSpecMessage | undefined
     gate: fromGate(gate),
     hold,
     limits: fromLimits(limits),
-    tags: Object.fromEntries(tags),
+    tags: sorted(tags),
   };
 }
 
@@ -76,6 +76,11 @@ export function toTrainingSpecMessage(spec: JobSpec): TrainingSpecMessage {
 
 const unlessEmpty = <T extends object, M>(options: T, to: (options: T) => M): M | undefined =>
   Object.keys(options).length === 0 ? undefined : to(options);
+
+/** A map comes in any order; specs that say the same are to be the same. */
+function sorted<T>(map: ReadonlyMap<string, T>): Record<string, T> {
+  return Object.fromEntries([...map].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
 
 /** An int64 as a number, exactly. */
 export function exactNumber(value: bigint, place: string): number {
@@ -218,7 +223,7 @@ function fromTraining(message: TrainingSpecMessage): TrainingSpec {
     optimizer: optimizer === undefined ? {} : fromOptimizer(optimizer),
     schedule: schedule === undefined ? {} : fromSchedule(schedule),
     seed: exactNumber(message.seed, "spec.seed"),
-    classWeights: Object.fromEntries(message.classWeights),
+    classWeights: sorted(message.classWeights),
     ...givenFields({
       loss: loss && fromLossMessage(loss),
       epochs,

@@ -13,6 +13,7 @@ import type { Signature, TensorSpec } from "../../onnx/index.js";
 import type { ModelRepository, ModelStatus, VersionStatus } from "../../serving/index.js";
 import { Code, invalidArgument, notFound } from "../../status.js";
 import { elementTypeInfo } from "../../tensor/index.js";
+import { originOf } from "../codecs/model-origin.js";
 import type { Method, UnaryMethod } from "./service-table.js";
 
 const service = "onnxd.v1.CatalogService";
@@ -107,7 +108,7 @@ function toModelVersion(status: VersionStatus, labels: ModelStatus["labels"]): M
     availableSince: loaded === undefined ? undefined : new Date(loaded.availableSince),
     placement: loaded && { ...loaded.placement, warmupRunMicros: loaded.placement.warmupRunMicros ?? 0 },
     batching: loaded && { ...loaded.batching },
-    origin: { kind: "disk", path },
+    origin: originOf(path, description?.metadata),
     metadata: new Map(description?.metadata),
     producer: description?.producer ?? "",
     operatorSets: (description?.operatorSets ?? []).map((set) => ({

@@ -67,7 +67,7 @@ async function answer(
 ): Promise<void> {
   const { query, caller } = received;
   const { training } = deps;
-  const json = (value: JsonObject) => call.answerJson(JSON.stringify(value));
+  const json = (value: JsonObject) => call.answerJson(`${JSON.stringify(value)}\n`);
   switch (target.kind) {
     case "start":
       json(await start(received, deps));

@@ -121,6 +121,20 @@ describe("a training spec", () => {
     await rejectsWith("INVALID_ARGUMENT", /^the request has no spec$/, () => fromTrainingSpecMessage(undefined));
   });
 
+  it("is the same whatever order its maps came in", () => {
+    const given = (tags: [string, string][]) => JSON.stringify(read({ ...withLayers(dense), tags: new Map(tags) }));
+    assert.equal(
+      given([
+        ["b", "1"],
+        ["a", "2"],
+      ]),
+      given([
+        ["a", "2"],
+        ["b", "1"],
+      ]),
+    );
+  });
+
   it("comes back as it went in", () => {
     const every: Given[] = [
       {

@@ -49,7 +49,10 @@ describe("CatalogService", () => {
       availableSince: new Date(1_700_000_000_123),
       placement: { kind: "inline", sessions: 1, intraOpThreads: 1, warmupRunMicros: 12, reason: "a fake" },
       batching: { enabled: false, reason: "a fake" },
-      origin: { kind: "disk", path: "/models/m/2" },
+      origin: {
+        ...{ kind: "disk", path: "/models/m/2", job: "", baseModel: "", baseVersion: undefined, dataSha256: "" },
+        ...{ dataRows: 0n, seed: undefined, metrics: new Map(), tags: new Map() },
+      },
       metadata: new Map([["author", "a test"]]),
       producer: "test 1.0",
       operatorSets: [{ domain: "", version: 17n }],
@@ -59,6 +62,42 @@ describe("CatalogService", () => {
       [ended.version, ended.state, ended.errorCode, ended.errorMessage, ended.labels],
       [1n, 50, 5, "gone", ["stable"]],
     );
+  });
+
+  it("tells what the file of a trained version says of its making, and nothing that it says wrongly", async () => {
+    await using services = await GrpcServices.start();
+    const lineage = {
+      ...{
+        job: "j-1",
+        data_sha256: "ab",
+        data_rows: 150,
+        seed: 7,
+        base_model: "m",
+        base_version: "1152921504606846976",
+      },
+      tags: { who: "me", many: 3 },
+    };
+    const files: Record<string, string>[] = [
+      { "onnxd.lineage": JSON.stringify(lineage), "onnxd.metrics": '{"accuracy": 0.5, "auc": null}' },
+      { "onnxd.lineage": '{"job": 3, "seed": 0.5, "base_version": "one", "tags": []}', "onnxd.metrics": "[" },
+      { "onnxd.lineage": "no JSON" },
+    ];
+    for (const [index, metadata] of files.entries()) {
+      const more = { metadata: new Map(Object.entries(metadata)) };
+      services.repository.add("m", BigInt(index + 1), [signature], () => new Map(), more);
+    }
+    const client = services.client(CatalogServiceClient);
+    const { versions } = await callUnary(client, client.getModel, { name: "m" });
+    const [broken, wrong, trained] = versions.map(({ origin }) => origin);
+    assert.deepEqual(trained, {
+      ...{ kind: "trained", path: "/models/m/1", job: "j-1", baseModel: "m", baseVersion: 2n ** 60n },
+      ...{ dataSha256: "ab", dataRows: 150n, seed: 7n },
+      metrics: new Map([["accuracy", 0.5]]),
+      tags: new Map([["who", "me"]]),
+    });
+    const nothing = { job: "", baseModel: "", baseVersion: undefined, dataSha256: "", dataRows: 0n, seed: undefined };
+    assert.deepEqual(wrong, { kind: "trained", path: "/models/m/2", ...nothing, metrics: new Map(), tags: new Map() });
+    assert.deepEqual(broken, { kind: "disk", path: "/models/m/3", ...nothing, metrics: new Map(), tags: new Map() });
   });
 
   it("answers NOT_FOUND for a model it does not know", async () => {

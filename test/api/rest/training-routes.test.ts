@@ -321,7 +321,7 @@ describe("jobs over REST", () => {
     assert.equal(json(await door.post(`${jobs}/job-001:cancel`, "")).state, "CANCELLED");
     assert.equal(json(await door.post(`${jobs}/job-002:publish`, "")).published_version, "7");
     const deleted = await door.call({ method: "DELETE", path: `${jobs}/job-002` });
-    assert.deepEqual([deleted.status, deleted.body], [200, "{}"]);
+    assert.deepEqual([deleted.status, deleted.body], [200, "{}\n"]);
     assert.equal((await door.get(`${jobs}/job-002`)).status, 404);
     assert.equal((await door.post(`${jobs}/job-001:cancel`, "")).status, 400);
   });

@@ -164,11 +164,40 @@ export interface Batching {
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
-/** Where a version came from. */
+/** Where a version came from: for one that was trained by onnxd, what its file says of that. */
 export interface Origin {
-  /** "disk". */
+  /** "trained", or "disk" for all others. */
   kind: string;
   path: string;
+  /** The job that trained it, which may have been another server's. */
+  job: string;
+  /** The version that was trained further; empty for a new model. */
+  baseModel: string;
+  baseVersion?:
+    | bigint
+    | undefined;
+  /** SHA-256 over the data as they came, and how many rows they were. */
+  dataSha256: string;
+  dataRows: bigint;
+  seed?:
+    | bigint
+    | undefined;
+  /** Of the version on its job's validation rows. */
+  metrics: Map<string, number>;
+  /** Those of its spec. */
+  tags: Map<string, string>;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Origin_MetricsEntry {
+  key: string;
+  value: number;
+  _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
+}
+
+export interface Origin_TagsEntry {
+  key: string;
+  value: string;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -1582,7 +1611,19 @@ export const Batching: MessageFns<Batching> = {
 };
 
 function createBaseOrigin(): Origin {
-  return { kind: "", path: "", _unknownFields: {} };
+  return {
+    kind: "",
+    path: "",
+    job: "",
+    baseModel: "",
+    baseVersion: undefined,
+    dataSha256: "",
+    dataRows: 0n,
+    seed: undefined,
+    metrics: new Map(),
+    tags: new Map(),
+    _unknownFields: {},
+  };
 }
 
 export const Origin: MessageFns<Origin> = {
@@ -1593,6 +1634,39 @@ export const Origin: MessageFns<Origin> = {
     if (message.path !== "") {
       writer.uint32(18).string(message.path);
     }
+    if (message.job !== "") {
+      writer.uint32(26).string(message.job);
+    }
+    if (message.baseModel !== "") {
+      writer.uint32(34).string(message.baseModel);
+    }
+    if (message.baseVersion !== undefined) {
+      if (BigInt.asIntN(64, message.baseVersion) !== message.baseVersion) {
+        throw new globalThis.Error("value provided for field message.baseVersion of type int64 too large");
+      }
+      writer.uint32(40).int64(message.baseVersion);
+    }
+    if (message.dataSha256 !== "") {
+      writer.uint32(50).string(message.dataSha256);
+    }
+    if (message.dataRows !== 0n) {
+      if (BigInt.asIntN(64, message.dataRows) !== message.dataRows) {
+        throw new globalThis.Error("value provided for field message.dataRows of type int64 too large");
+      }
+      writer.uint32(56).int64(message.dataRows);
+    }
+    if (message.seed !== undefined) {
+      if (BigInt.asIntN(64, message.seed) !== message.seed) {
+        throw new globalThis.Error("value provided for field message.seed of type int64 too large");
+      }
+      writer.uint32(64).int64(message.seed);
+    }
+    message.metrics.forEach((value, key) => {
+      Origin_MetricsEntry.encode({ key: key as any, value }, writer.uint32(74).fork()).join();
+    });
+    message.tags.forEach((value, key) => {
+      Origin_TagsEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
+    });
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
         const tag = parseInt(key, 10);
@@ -1633,6 +1707,76 @@ export const Origin: MessageFns<Origin> = {
             message.path = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.job = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.baseModel = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.baseVersion = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.dataSha256 = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.dataRows = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.seed = reader.int64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            const entry9 = Origin_MetricsEntry.decode(reader, reader.uint32());
+            if (entry9.value !== undefined) {
+              message.metrics.set(entry9.key, entry9.value);
+            }
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            const entry10 = Origin_TagsEntry.decode(reader, reader.uint32());
+            if (entry10.value !== undefined) {
+              message.tags.set(entry10.key, entry10.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1660,6 +1804,198 @@ export const Origin: MessageFns<Origin> = {
     const message = createBaseOrigin();
     message.kind = object.kind ?? "";
     message.path = object.path ?? "";
+    message.job = object.job ?? "";
+    message.baseModel = object.baseModel ?? "";
+    message.baseVersion = (object.baseVersion !== undefined && object.baseVersion !== null)
+      ? BigInt(object.baseVersion)
+      : undefined;
+    message.dataSha256 = object.dataSha256 ?? "";
+    message.dataRows = (object.dataRows !== undefined && object.dataRows !== null) ? BigInt(object.dataRows) : 0n;
+    message.seed = (object.seed !== undefined && object.seed !== null) ? BigInt(object.seed) : undefined;
+    message.metrics = (() => {
+      const m = new Map();
+      (object.metrics as Map<string, number> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.Number(value));
+        }
+      });
+      return m;
+    })();
+    message.tags = (() => {
+      const m = new Map();
+      (object.tags as Map<string, string> ?? new Map()).forEach((value, key) => {
+        if (value !== undefined) {
+          m.set(key, globalThis.String(value));
+        }
+      });
+      return m;
+    })();
+    return message;
+  },
+};
+
+function createBaseOrigin_MetricsEntry(): Origin_MetricsEntry {
+  return { key: "", value: 0, _unknownFields: {} };
+}
+
+export const Origin_MetricsEntry: MessageFns<Origin_MetricsEntry> = {
+  encode(message: Origin_MetricsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Origin_MetricsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOrigin_MetricsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Origin_MetricsEntry>): Origin_MetricsEntry {
+    return Origin_MetricsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Origin_MetricsEntry>): Origin_MetricsEntry {
+    const message = createBaseOrigin_MetricsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseOrigin_TagsEntry(): Origin_TagsEntry {
+  return { key: "", value: "", _unknownFields: {} };
+}
+
+export const Origin_TagsEntry: MessageFns<Origin_TagsEntry> = {
+  encode(message: Origin_TagsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message._unknownFields !== undefined) {
+      for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
+        const tag = parseInt(key, 10);
+        for (const value of values) {
+          writer.uint32(tag).raw(value);
+        }
+      }
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Origin_TagsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOrigin_TagsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        const buf = reader.skip(tag & 7);
+
+        const list = message._unknownFields![tag];
+
+        if (list === undefined) {
+          message._unknownFields![tag] = [buf];
+        } else {
+          list.push(buf);
+        }
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Origin_TagsEntry>): Origin_TagsEntry {
+    return Origin_TagsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Origin_TagsEntry>): Origin_TagsEntry {
+    const message = createBaseOrigin_TagsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
