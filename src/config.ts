@@ -79,6 +79,13 @@ export const flags = {
   grpc_socket_path: text("compatible", "", "Path of a Unix socket that serves gRPC too."),
   rest_api_port: int("compatible", 8501, "TCP port of REST and metrics; 0 turns it off.", 0, port),
   bind_address: text("own", "0.0.0.0", 'Address that both TCP ports listen on; "::" takes IPv6 and IPv4.'),
+  serving_processes: int(
+    "own",
+    1,
+    "Processes that share the ports, each with its own event loop and sessions; 0: one for every two CPUs.",
+    0,
+    256,
+  ),
   rest_api_timeout_in_ms: int("compatible", 30_000, "How long a REST call may take; 0 or less: without end."),
   rest_api_enable_cors_support: bool("compatible", false, "Answer REST calls with CORS headers."),
   max_receive_message_bytes: int("own", 64 * 2 ** 20, "Largest request, on either door.", 1, maxInt32),

@@ -6,6 +6,7 @@ import { helpText, type Options, parseCommandLine } from "./config.js";
 import { readBatching } from "./model-keeper.js";
 import { Server } from "./server.js";
 import { errorMessage } from "./status.js";
+import { Supervisor, servingProcesses } from "./supervisor.js";
 
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 
@@ -29,7 +30,8 @@ async function run(): Promise<void> {
 }
 
 async function serve(options: Options, ignored: readonly string[]): Promise<void> {
-  const server = new Server(options, { version, notes: ignored }, await readBatching(options));
+  const Serving = servingProcesses(options) === 1 ? Server : Supervisor;
+  const server = new Serving(options, { version, notes: ignored }, await readBatching(options));
   let closing = false;
   /** A run that goes on would make process.exit() abort, with a core dump and a misleading message. */
   const exit = (code: number) => {
@@ -39,7 +41,10 @@ async function serve(options: Options, ignored: readonly string[]): Promise<void
   // Listened to from the start: a server that is asked to end while its models load has not failed.
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
-      if (closing) return exit(signal === "SIGTERM" ? 143 : 130);
+      if (closing) {
+        server.abandon();
+        return exit(signal === "SIGTERM" ? 143 : 130);
+      }
       closing = true;
       server.logger.info(`${signal}: draining; a second signal ends at once`);
       void server.close().then(() => exit(0));

@@ -16,6 +16,7 @@ import {
   type ModelRepositoryContext,
   type ModelRepositoryOptions,
   type ModelServerConfig,
+  type ReplicaSet,
   readBatchingParametersFile,
   readModelConfigFile,
   type ScheduledBatching,
@@ -36,6 +37,8 @@ export interface ModelKeeperDeps {
   readonly clock: Clock;
   /** What the file behind batching_parameters_file says. */
   readonly batching: BatchingParametersFile | undefined;
+  /** Processes that serve what is decided here. Default: this one serves. */
+  readonly replicas?: ReplicaSet;
 }
 
 /** What a server answers from. */
@@ -92,7 +95,7 @@ export class ModelKeeper implements ServerModels {
   }
 
   get training(): TrainingService {
-    return this.#jobs ?? new TrainingOff();
+    return this.#jobs ?? new TrainingOff(trainingIsOff);
   }
 
   async open(): Promise<void> {
@@ -152,6 +155,9 @@ export class ModelKeeper implements ServerModels {
     throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
   }
 }
+
+const trainingIsOff =
+  "training is off on this server; it is turned on with --training_dir, a folder for jobs and new models";
 
 /** undefined: training is off. */
 function trainingOptions(options: Options): Parameters<typeof TrainingJobs.open>[0] | undefined {
@@ -237,8 +243,10 @@ export function repositoryContext({
   metrics,
   logger,
   clock,
+  replicas,
 }: Omit<ModelKeeperDeps, "batching">): ModelRepositoryContext {
   return {
+    ...(replicas && { replicas }),
     runtime,
     logger,
     clock,

@@ -256,6 +256,9 @@ export class Server {
     return this.runtime.stats().threads.some(({ busy }) => busy);
   }
 
+  /** Nothing but the process itself has to be ended. */
+  abandon(): void {}
+
   /** What a person reads at start: what is served where, and lines to paste. */
   welcome(): string[] {
     return welcome(this.repository.listModels(), { grpcPort: this.#grpcPort, restPort: this.#restPort });

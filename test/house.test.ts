@@ -7,13 +7,22 @@ import { describe, it } from "node:test";
 import { repositoryRoot } from "./support/repository-root.js";
 
 /** Rooms from the cellar up; a file may import its own room, and the doors of lower ones. */
-const floors = ["telemetry", "tensor", "onnx", "runtime", "serving", "training", "api"];
+const floors = ["telemetry", "processes", "tensor", "onnx", "runtime", "serving", "training", "api"];
 /** The client stands beside the house: it shares the tensors and the wire, and nothing in the house knows of it. */
 const outbuilding = "client";
 /** Open to all, and importing nothing of ours but each other. */
 const leaves = ["status.ts", "options.ts", "clock.ts", "cancellation.ts"];
 /** They see every room. */
-const roofs = ["main.ts", "server.ts", "model-keeper.ts", "config.ts"];
+const roofs = [
+  "main.ts",
+  "server.ts",
+  "model-keeper.ts",
+  "supervisor.ts",
+  "serving-process.ts",
+  "serving-process-link.ts",
+  "serving-process-offers.ts",
+  "config.ts",
+];
 /** Packages that only some places may name. */
 const packages: readonly { readonly name: RegExp; readonly allowed: RegExp }[] = [
   { name: /^@grpc\//, allowed: /^(api|client)\// },

@@ -59,6 +59,9 @@ export {
   type SignatureCall,
   type TensorSource,
 } from "./predict.js";
+export type { ReplicaLink, ReplicaLoad, ReplicaLoaded, ReplicaNews } from "./replication/replica-link.js";
+export { ReplicaRepository } from "./replication/replica-repository.js";
+export { ReplicaSet } from "./replication/replica-set.js";
 export type { RequestLog, RequestLogRecord, RequestSampler } from "./request-log.js";
 export type { RunFigures } from "./run-examples.js";
 export {

@@ -21,6 +21,8 @@ import { type ConfiguredModel, compareConfigs, type ModelServerConfig, validateM
 import { type ModelRepositoryOptions, validateModelRepositoryOptions } from "./model-repository-options.js";
 import type { ModelStatus, VersionStatus } from "./model-status.js";
 import { ReadableRepository } from "./readable-repository.js";
+import type { ReplicaSet } from "./replication/replica-set.js";
+import { ReplicatedLoader } from "./replication/replicated-loader.js";
 import { RequestLogs } from "./request-log.js";
 import type { ModelSpec, ServableHandle } from "./servable.js";
 import { TrainedModels } from "./trained-models.js";
@@ -99,6 +101,8 @@ export interface ModelRepositoryContext {
   readonly onWarmup?: (warmup: WarmupOutcome) => void;
   /** Told what became of every call that was to be logged: for metrics. */
   readonly onLoggedRequest?: (model: string, code: Code) => void;
+  /** Other processes that serve what this repository decides on. Default: this process serves. */
+  readonly replicas?: ReplicaSet;
 }
 
 export function createModelRepository(
@@ -131,7 +135,7 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
 
   constructor(options: ModelRepositoryOptions, context: ModelRepositoryContext) {
     super();
-    const { runtime, logger, clock, onLoadAttempt, readWarmupRecord, onWarmup, onLoggedRequest } = context;
+    const { runtime, logger, clock, onLoadAttempt, readWarmupRecord, onWarmup, onLoggedRequest, replicas } = context;
     this.#options = options;
     this.#logger = logger ?? silentLogger;
     const shared = { logger: this.#logger, clock: clock ?? systemClock };
@@ -147,7 +151,10 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
       maxConcurrentLoads: options.numLoadThreads === 0 ? Math.max(2, availableCpus()) : options.numLoadThreads,
       maxNumLoadRetries: options.maxNumLoadRetries,
       loadRetryIntervalMicros: options.loadRetryIntervalMicros,
-      makeLoader: (id, path) => new OnnxLoader(id, path, { ...options, ...shared, runtime, warmup, onWarmup }),
+      makeLoader: (id, path) => {
+        const loader = new OnnxLoader(id, path, { ...options, ...shared, runtime, warmup, onWarmup });
+        return replicas === undefined ? loader : new ReplicatedLoader(id, path, loader, replicas);
+      },
       monitor: this.monitor,
       onLoadAttempt: onLoadAttempt ?? (() => {}),
       onChange: () => this.#wake(),
@@ -157,10 +164,12 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
       pollWaitSeconds: options.fileSystemPollWaitSeconds,
       aspire: (name, versions) => this.#manager.setAspiredVersions(name, versions),
       onVerdict: (name, sourceError) => {
+        if (this.verdicts.get(name) === sourceError) return;
         this.verdicts.set(name, sourceError);
         this.#wake();
       },
     });
+    replicas?.follow(this);
   }
 
   /** Applies the first configuration and begins to look for versions. Waits for no model. @throws as reloadConfig */
@@ -168,6 +177,8 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
     this.#apply(config);
     this.#started = true;
     this.#source.start();
+    // Without a model there is nothing to wait for.
+    this.#wake();
   }
 
   async reloadConfig(config: ModelServerConfig, cancellation: Cancellation): Promise<void> {
@@ -234,6 +245,14 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
 
   protected latestVersion(name: string): bigint | undefined {
     return this.#manager.latestVersion(name);
+  }
+
+  /** What replicas are told beside the state of each version. */
+  replicated(): {
+    readonly configured: ReadonlyMap<string, ConfiguredModel> | undefined;
+    readonly verdicts: ReadonlyMap<string, string>;
+  } {
+    return { configured: this.configured, verdicts: this.verdicts };
   }
 
   onChange(listener: () => void): () => void {

@@ -12,3 +12,4 @@ export {
 export type { LogFormat, LogLevel } from "./log-format.js";
 export { type LogFields, type Logger, silentLogger } from "./logger.js";
 export { Metrics, type MetricsOptions, type SessionLoad } from "./metrics.js";
+export type { MetricsSnapshot } from "./metrics-snapshot.js";

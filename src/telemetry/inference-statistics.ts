@@ -83,6 +83,29 @@ export class InferenceStatistics {
     for (const versions of this.#byModel.values()) yield* versions.values();
   }
 
+  /** Adds what another process has answered. */
+  absorb(others: Iterable<VersionStatistics>): void {
+    for (const other of others) {
+      const own = this.#of(other.model, other.version);
+      own.lastInferenceMs = Math.max(own.lastInferenceMs, other.lastInferenceMs);
+      own.rows += other.rows;
+      own.runs += other.runs;
+      for (const time of ["success", "fail", "queue", "computeInput", "computeInfer", "computeOutput"] as const) {
+        own[time].count += other[time].count;
+        own[time].ms += other[time].ms;
+      }
+      for (const reason of failureReasons) own.failures[reason] += other.failures[reason];
+      for (const [size, { runs, inputMs, inferMs, outputMs }] of other.batches) {
+        const batch = batchOf(own, size);
+        if (batch === undefined) continue;
+        batch.runs += runs;
+        batch.inputMs += inputMs;
+        batch.inferMs += inferMs;
+        batch.outputMs += outputMs;
+      }
+    }
+  }
+
   forget(model: string, version: bigint): void {
     this.#byModel.get(model)?.delete(version);
   }

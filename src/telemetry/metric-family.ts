@@ -6,6 +6,10 @@ export interface Cell {
   value: number;
 }
 
+/** Labels and counts of a family's series, as plain data. */
+export type SeriesSnapshot = readonly (readonly [values: readonly string[], counts: Counts])[];
+type Counts = number | { readonly counts: Float64Array; readonly sum: number };
+
 /** A metric with all its labelled series, as one block of a Prometheus text page. */
 interface Family {
   readonly name: string;
@@ -61,15 +65,41 @@ abstract class SeriesFamily<State> implements Family {
     for (const [key, { state }] of this.#series) this.printSeries(page, key, state);
   }
 
+  snapshot(): SeriesSnapshot {
+    return Array.from(this.#series.values(), ({ values, state }) => [values, this.read(state)] as const);
+  }
+
+  /** Adds another process's series to those here. */
+  absorb(snapshot: SeriesSnapshot): void {
+    for (const [values, counts] of snapshot) this.add(this.with(...values), counts);
+  }
+
   protected *states(): Iterable<State> {
     for (const { state } of this.#series.values()) yield state;
   }
 
   protected abstract create(): State;
+  protected abstract read(state: State): Counts;
+  protected abstract add(state: State, counts: Counts): void;
   protected abstract printSeries(page: string[], labels: string, state: State): void;
 }
 
-export class CounterFamily extends SeriesFamily<Cell> {
+abstract class CellFamily extends SeriesFamily<Cell> {
+  protected create(): Cell {
+    return { value: 0 };
+  }
+  protected read({ value }: Cell): number {
+    return value;
+  }
+  protected add(cell: Cell, counts: Counts): void {
+    cell.value += counts as number;
+  }
+  protected printSeries(page: string[], labels: string, { value }: Cell): void {
+    page.push(`${this.name}{${labels}} ${formatValue(value)}\n`);
+  }
+}
+
+export class CounterFamily extends CellFamily {
   constructor(options: FamilyOptions) {
     super("counter", options);
   }
@@ -79,23 +109,15 @@ export class CounterFamily extends SeriesFamily<Cell> {
     for (const { value } of this.states()) total += value;
     return total;
   }
-  protected create(): Cell {
-    return { value: 0 };
-  }
-  protected printSeries(page: string[], labels: string, { value }: Cell): void {
-    page.push(`${this.name}{${labels}} ${formatValue(value)}\n`);
-  }
 }
 
-export class GaugeFamily extends SeriesFamily<Cell> {
+export class GaugeFamily extends CellFamily {
   constructor(options: FamilyOptions) {
     super("gauge", options);
   }
-  protected create(): Cell {
-    return { value: 0 };
-  }
-  protected printSeries(page: string[], labels: string, { value }: Cell): void {
-    page.push(`${this.name}{${labels}} ${formatValue(value)}\n`);
+  /** Of processes one has the word; the others do not add to it. */
+  protected override add(cell: Cell, counts: Counts): void {
+    cell.value = counts as number;
   }
 }
 
@@ -183,6 +205,18 @@ export class HistogramFamily extends SeriesFamily<Distribution> {
 
   protected create(): Distribution {
     return new Distribution(this.#limits, this.#inclusive);
+  }
+
+  protected read({ counts, sum }: Distribution): Counts {
+    return { counts: counts.slice(), sum };
+  }
+
+  protected add(distribution: Distribution, counts: Counts): void {
+    if (typeof counts === "number") return;
+    counts.counts.forEach((count, index) => {
+      distribution.counts[index]! += count;
+    });
+    distribution.sum += counts.sum;
   }
 
   protected printSeries(page: string[], labels: string, { counts, sum }: Distribution): void {

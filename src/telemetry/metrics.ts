@@ -14,7 +14,9 @@ import {
   GaugeFamily,
   HistogramFamily,
   ReadFamily,
+  type SeriesSnapshot,
 } from "./metric-family.js";
+import { type MetricsSnapshot, type ProcessFigures, perProcess, residentMemoryName } from "./metrics-snapshot.js";
 import { tritonFamilies } from "./triton-metrics.js";
 
 /** A session's load at this moment. */
@@ -31,6 +33,8 @@ export interface MetricsOptions {
   /** Labels of onnxd_build_info: version, node, onnxruntime … */
   readonly build: Readonly<Record<string, string>>;
   readonly clock?: Clock;
+  /** Where several processes that are one server are asked for. Default: this process is all there is. */
+  readonly processes?: () => Iterable<ProcessFigures>;
 }
 
 /** Model names from requests that name no model of ours, at most: clients must not fill the page. */
@@ -182,7 +186,7 @@ export class Metrics {
     rest: new Map(),
   };
 
-  constructor({ build, clock = systemClock }: MetricsOptions) {
+  constructor({ build, clock = systemClock, processes }: MetricsOptions) {
     this.#clock = clock;
     this.#buildInfo = new GaugeFamily({
       name: "onnxd_build_info",
@@ -202,7 +206,7 @@ export class Metrics {
       this.#loadSeconds,
       this.#loads,
       this.#workerRestarts,
-      ...this.#readFamilies(),
+      ...this.#readFamilies(processes),
       this.#tensorflowRequestCount,
       this.#tensorflowRequestLatency,
       this.#tensorflowRuntimeLatency,
@@ -229,6 +233,40 @@ export class Metrics {
     const page: string[] = [];
     for (const family of this.#families) family.print(page);
     return page.join("");
+  }
+
+  /** @param withLag whether the event loop's lag counts as read */
+  snapshot(withLag: boolean): MetricsSnapshot {
+    const counted = new Map<string, SeriesSnapshot>();
+    const gauges = new Map<string, SeriesSnapshot>();
+    for (const family of this.#families) {
+      if (family instanceof ReadFamily) continue;
+      (family instanceof GaugeFamily ? gauges : counted).set(family.name, family.snapshot());
+    }
+    return {
+      counted,
+      gauges,
+      statistics: [...this.inferenceStatistics],
+      sessionLoads: this.#sessionLoads.flatMap((read) => [...read()]),
+      droppedLines: this.#readDroppedLines?.() ?? 0,
+      eventLoopLag: withLag ? this.#readEventLoopLag?.() : undefined,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  /** Adds what another process has counted; what is only so at a moment stays with whoever reads it. */
+  absorb({ counted, statistics }: Pick<MetricsSnapshot, "counted" | "statistics">): void {
+    for (const family of this.#families) {
+      if (!(family instanceof ReadFamily)) family.absorb(counted.get(family.name) ?? []);
+    }
+    this.inferenceStatistics.absorb(statistics);
+  }
+
+  /** Sets the gauges as the process in charge has them. */
+  takeGauges({ gauges }: Pick<MetricsSnapshot, "gauges">): void {
+    for (const family of this.#families) {
+      if (family instanceof GaugeFamily) family.absorb(gauges.get(family.name) ?? []);
+    }
   }
 
   /**
@@ -351,7 +389,7 @@ export class Metrics {
     this.#readEventLoopLag = read;
   }
 
-  #readFamilies(): ReadFamily[] {
+  #readFamilies(processes: MetricsOptions["processes"]): ReadFamily[] {
     const perSession = (name: string, help: string, value: (load: SessionLoad) => number) =>
       new ReadFamily("gauge", { name, help, labels: ["model", "version"] }, () =>
         this.#sessionLoads.flatMap((read) =>
@@ -379,9 +417,13 @@ export class Metrics {
           ];
         },
       ),
-      new ReadFamily("gauge", { name: "onnxd_resident_memory_bytes", help: "Resident memory of the process." }, () => [
-        [[], process.memoryUsage.rss()],
-      ]),
+      ...(processes === undefined
+        ? [
+            new ReadFamily("gauge", { name: residentMemoryName, help: "Resident memory of the process." }, () => [
+              [[], process.memoryUsage.rss()],
+            ]),
+          ]
+        : perProcess(processes)),
       new ReadFamily(
         "counter",
         {

@@ -208,3 +208,39 @@ describe("EventLoopMonitor", () => {
     for (const lag of [p50Ms, p99Ms, maxMs]) assert.ok(lag >= 0 && lag < 60_000, `${lag}`);
   });
 });
+
+describe("metrics of several processes", () => {
+  const options = { build: { version: "1" } };
+  const counted = (calls: number) => {
+    const metrics = new Metrics(options);
+    metrics.setVersionState("m", 1n, "AVAILABLE");
+    for (let call = 0; call < calls; call++) {
+      metrics.observeCall(grpcPredict, Code.OK, 2);
+    }
+    return metrics;
+  };
+
+  it("add up, but for what one process has the word on", () => {
+    const whole = new Metrics({
+      ...options,
+      processes: () => [
+        { process: "in charge", residentBytes: 1, connections: undefined },
+        { process: "serving process 1", residentBytes: 2, connections: 3 },
+      ],
+    });
+    const [one, two] = [counted(2), counted(3)].map((metrics) => structuredClone(metrics.snapshot(true)));
+    whole.takeGauges(one!);
+    whole.takeGauges(two!);
+    whole.absorb(one!);
+    whole.absorb(two!);
+    const samples = parsePrometheusText(whole.text());
+    assert.equal(findSample(samples, "onnxd_requests_total"), 5);
+    assert.equal(findSample(samples, "onnxd_request_duration_seconds_count"), 5);
+    assert.equal(findSample(samples, "onnxd_request_duration_seconds_sum"), 0.01);
+    assert.equal(findSample(samples, "nv_inference_request_success"), 5);
+    assert.equal(findSample(samples, "onnxd_version_state", { state: "AVAILABLE" }), 1);
+    assert.equal(findSample(samples, "onnxd_resident_memory_bytes", { process: "serving process 1" }), 2);
+    assert.equal(findSample(samples, "onnxd_connections"), 3);
+    assert.equal(whole.inferenceStatistics.read("m", 1n)!.success.count, 5);
+  });
+});

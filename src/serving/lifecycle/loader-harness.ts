@@ -268,12 +268,13 @@ export class LoaderHarness implements VersionSnapshot, Lender {
   }
 
   /** What was loaded becomes available, unless it came too late or from files that are not what they were. */
-  async #accept({ servable, batching }: LoadedServable, attempt: Attempt): Promise<void> {
+  async #accept({ servable, batching, activate }: LoadedServable, attempt: Attempt): Promise<void> {
     const { loader, clock, id, logger } = this.#options;
     let refusal: StatusError | undefined;
     try {
       const { fingerprint } = await loader.look();
       if (fingerprint !== attempt.files) refusal = unavailable(`${this.path} changed while it was being loaded`);
+      else if (attempt.cancellation.reason === undefined) await activate?.();
     } catch (error) {
       refusal = error instanceof StatusError ? error : this.#defect(error);
     }

@@ -6,6 +6,8 @@ import type { Servable } from "../servable.js";
 export interface LoadedServable {
   readonly servable: Servable;
   readonly batching: NonNullable<VersionStatus["loaded"]>["batching"];
+  /** To be awaited before the version is called available. Default: it can answer as it is. */
+  readonly activate?: () => Promise<void>;
 }
 
 export interface FilesLook {

@@ -72,6 +72,11 @@ export class OnnxLoader implements Loader {
     this.#options = options;
   }
 
+  /** What a client has sent in the place of the model's config.pbtxt. */
+  get tritonConfig(): string | undefined {
+    return this.#options.triton?.revision(this.#id.name);
+  }
+
   async look(): Promise<FilesLook> {
     const snapshot = await this.#lookAtFiles();
     const { fileQuietPeriodMs, clock } = this.#options;
@@ -226,7 +231,7 @@ export class OnnxLoader implements Loader {
       this.#path,
       files.map((file) => join(base, file)),
     );
-    const sent = triton?.revision(this.#id.name);
+    const sent = this.tritonConfig;
     return sent === undefined ? snapshot : { ...snapshot, fingerprint: `${snapshot.fingerprint} ${sent}` };
   }
 }

@@ -4,42 +4,48 @@ import type { DataIntake, EvaluationReport, TrainingService } from "./training-s
 
 /** Stands where training would be on a server that has no place for it. */
 export class TrainingOff implements TrainingService {
+  readonly #reason: string;
+
+  /** @param reason a sentence for the client */
+  constructor(reason: string) {
+    this.#reason = reason;
+  }
+
   existing(): Job | undefined {
-    throw trainingIsOff();
+    throw this.#off();
   }
   async receive(): Promise<DataIntake> {
-    throw trainingIsOff();
+    throw this.#off();
   }
   get(): Job {
-    throw trainingIsOff();
+    throw this.#off();
   }
   list(): readonly Job[] {
-    throw trainingIsOff();
+    throw this.#off();
   }
   queuePosition(): number {
-    throw trainingIsOff();
+    throw this.#off();
   }
   lastEvent(): number {
-    throw trainingIsOff();
+    throw this.#off();
   }
   watch(): AsyncIterable<JobEvent> {
-    throw trainingIsOff();
+    throw this.#off();
   }
   async cancel(): Promise<Job> {
-    throw trainingIsOff();
+    throw this.#off();
   }
   async delete(): Promise<void> {
-    throw trainingIsOff();
+    throw this.#off();
   }
   async publish(): Promise<Job> {
-    throw trainingIsOff();
+    throw this.#off();
   }
   async evaluate(): Promise<EvaluationReport> {
-    throw trainingIsOff();
+    throw this.#off();
+  }
+
+  #off(): StatusError {
+    return failedPrecondition(this.#reason);
   }
 }
-
-const trainingIsOff = (): StatusError =>
-  failedPrecondition(
-    "training is off on this server; it is turned on with --training_dir, a folder for jobs and new models",
-  );

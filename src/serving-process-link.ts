@@ -1,0 +1,81 @@
+import type { ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import type { Cancellation } from "./cancellation.js";
+import { type Answers, type ConnectionTaker, isEnded, ProcessChannel } from "./processes/index.js";
+import type { Door } from "./server.js";
+import type { ReplicaLink, ReplicaLoad, ReplicaLoaded, ReplicaNews } from "./serving/index.js";
+import type { ChargeOffer, ServingProcessOffer, ServingProcessStart } from "./serving-process-offers.js";
+import type { Logger, MetricsSnapshot } from "./telemetry/index.js";
+
+/** One serving process as the process in charge sees it, from its start to its end. */
+export class ServingProcessLink implements ReplicaLink, ConnectionTaker<Door> {
+  readonly name: string;
+  readonly #channel: ProcessChannel<ServingProcessOffer, ChargeOffer>;
+  #figures: MetricsSnapshot | undefined;
+
+  constructor(
+    name: string,
+    child: ChildProcess,
+    answers: (link: ServingProcessLink) => Answers<ChargeOffer>,
+    { logger, onEnd }: { readonly logger: Logger; readonly onEnd: (link: ServingProcessLink) => void },
+  ) {
+    this.name = name;
+    this.#channel = new ProcessChannel(child, answers(this), {
+      peerName: name,
+      logger,
+      onClosed: () => onEnd(this),
+    });
+  }
+
+  open(start: ServingProcessStart): Promise<void> {
+    return this.#channel.call("open", start);
+  }
+
+  load(load: ReplicaLoad, cancellation: Cancellation): Promise<ReplicaLoaded> {
+    return this.#channel.call("load", load, cancellation);
+  }
+
+  activate(key: number): Promise<void> {
+    return this.#channel.call("activate", key);
+  }
+
+  unload(key: number): Promise<void> {
+    return this.#channel.call("unload", key);
+  }
+
+  tell(news: ReplicaNews): void {
+    this.#channel.notify("hear", news);
+  }
+
+  caughtUp(): Promise<void> {
+    return this.#channel.call("caughtUp", undefined);
+  }
+
+  isEnd(error: unknown): boolean {
+    return isEnded(error);
+  }
+
+  take(socket: Socket, door: Door): void {
+    this.#channel.notify("connect", door, socket);
+  }
+
+  drain(): void {
+    this.#channel.notify("drain", undefined);
+  }
+
+  close(): void {
+    this.#channel.notify("close", undefined);
+  }
+
+  /** What it had counted when it was last asked; undefined: it never was. */
+  get lastFigures(): MetricsSnapshot | undefined {
+    return this.#figures;
+  }
+
+  /** What it has counted so far. Rejects when it has ended. */
+  async figures(withLag: boolean): Promise<MetricsSnapshot> {
+    const figures = await this.#channel.call("figures", { withLag });
+    this.#figures = figures;
+    return figures;
+  }
+}
