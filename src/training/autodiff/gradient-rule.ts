@@ -118,7 +118,7 @@ export class RuleNode {
 /** A Scan made ready for its gradient. */
 export interface PreparedScan {
   /** Of the values within the body, and of those it reads from around it. */
-  readonly infos: ValueInfos;
+  readonly infos: Map<string, ValueInfo>;
   /** By state: the Scan's output that holds the state each step came in with, one after another. */
   readonly incomingStates: readonly string[];
 }
@@ -130,7 +130,8 @@ export const scanKey = (node: GraphNode): string => node.outputs.find((name) => 
 export interface GradientRequest {
   /** Forward nodes in topological order; the gradients' nodes are put behind them. */
   readonly graph: Graph;
-  readonly infos: ValueInfos;
+  /** Of the forward values; those that rules make the forward graph keep besides are added. */
+  readonly infos: Map<string, ValueInfo>;
   /** By differentiated value: its own gradient, the start of the walk. For a loss that is a one. */
   readonly seeds: ReadonlyMap<string, string>;
   /** Values whose gradients are wanted: weights, or inputs. */
@@ -152,11 +153,11 @@ export function describeNode({ name, domain, opType }: GraphNode): string {
 
 /** Writes gradients into the graph, with what the probe knows of the forward values. */
 export class GradientEmitter extends GraphEmitter {
-  readonly #infos: ValueInfos;
+  readonly #infos: Map<string, ValueInfo>;
   readonly #runTimeShapes = new Map<string, string>();
   readonly #walk: GradientWalk;
 
-  constructor(graph: Graph, infos: ValueInfos, walk: GradientWalk) {
+  constructor(graph: Graph, infos: Map<string, ValueInfo>, walk: GradientWalk) {
     super(graph);
     this.#infos = infos;
     this.#walk = walk;
@@ -166,6 +167,10 @@ export class GradientEmitter extends GraphEmitter {
     const info = this.#infos.get(value);
     if (info === undefined) throw internal(`the shape of value "${value}" is not known`);
     return info;
+  }
+  /** Tells of a value that the forward graph is made to keep. */
+  learn(value: string, info: ValueInfo): void {
+    this.#infos.set(value, info);
   }
   dtype(value: string): ElementType {
     return this.info(value).dtype;
@@ -201,7 +206,7 @@ export class GradientEmitter extends GraphEmitter {
   /** Writes the gradients within a body; see buildGradients(). */
   differentiateBody(
     graph: Graph,
-    infos: ValueInfos,
+    infos: Map<string, ValueInfo>,
     seeds: ReadonlyMap<string, string>,
     parameters: readonly string[],
   ): Map<string, string> {

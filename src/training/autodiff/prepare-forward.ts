@@ -1,5 +1,5 @@
 // What a forward graph must have before it can be differentiated: constants where rules look for them, and the second
-// outputs that some rules read.
+// outputs that some rules read. And what makes its gradient cheaper.
 import { capturesOf, Graph, type GraphNode } from "../../onnx/index.js";
 import { failedPrecondition } from "../../status.js";
 import type { Tensor } from "../../tensor/index.js";
@@ -11,6 +11,7 @@ import { poolsInTiles } from "./rules/pooling.js";
 /** Changes the graph in place. */
 export function prepareForward(graph: Graph): void {
   graph.nodes = graph.nodes.filter((node) => !foldConstant(graph, node));
+  poolBeforeRelu(graph);
   for (const node of graph.nodes) {
     if (node.domain !== "") continue;
     const wantsIndices = node.opType === "MaxPool" && !poolsInTiles(node);
@@ -21,6 +22,30 @@ export function prepareForward(graph: Graph): void {
 
 function addOutput(graph: Graph, { outputs }: GraphNode, index: number): void {
   if ((outputs[index] ?? "") === "") outputs[index] = graph.fresh("second");
+}
+
+/**
+ * The largest of what a Relu lets through is what it lets through of the largest: between the two, a Relu over the pooled
+ * image has a fraction of the elements to look at, and zeros do not tie.
+ */
+function poolBeforeRelu(graph: Graph): void {
+  for (const pool of graph.nodes) {
+    if (pool.opType !== "MaxPool" || pool.domain !== "" || (pool.outputs[1] ?? "") !== "") continue;
+    const [image] = pool.inputs;
+    const relu = graph.nodes.find((node) => node.opType === "Relu" && node.domain === "" && node.outputs[0] === image);
+    if (relu === undefined || isReadElsewhere(graph, image!, pool)) continue;
+    const pooled = graph.fresh("pooled");
+    const replacements = new Map([
+      [relu, { ...pool, inputs: [relu.inputs[0]!], outputs: [pooled] }],
+      [pool, { ...relu, inputs: [pooled], outputs: [pool.outputs[0]!] }],
+    ]);
+    graph.nodes = graph.nodes.map((node) => replacements.get(node) ?? node);
+  }
+}
+
+function isReadElsewhere(graph: Graph, value: string, reader: GraphNode): boolean {
+  const reads = (node: GraphNode) => node.inputs.includes(value) || capturesOf(node).includes(value);
+  return graph.outputs.some(({ name }) => name === value) || graph.nodes.some((node) => node !== reader && reads(node));
 }
 
 function foldConstant(graph: Graph, { opType, domain, attributes, outputs }: GraphNode): boolean {

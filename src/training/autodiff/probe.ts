@@ -2,7 +2,7 @@ import { encodeGraphModel, Graph, type GraphNode } from "../../onnx/index.js";
 import { StepSession } from "../../runtime/index.js";
 import { failedPrecondition } from "../../status.js";
 import { formatShape, type Tensor } from "../../tensor/index.js";
-import type { ValueInfo, ValueInfos } from "./value-info.js";
+import type { ValueInfo } from "./value-info.js";
 
 export type Feeds = ReadonlyMap<string, Tensor>;
 
@@ -16,7 +16,11 @@ export interface ProbeOptions {
  * Learns dtype and shape of every value by running the graph once with all of them exposed: no inference of our own
  * that could disagree with the runtime's.
  */
-export function probe(graph: Graph, feeds: Feeds, { otherFeeds, operatorSets }: ProbeOptions = {}): ValueInfos {
+export function probe(
+  graph: Graph,
+  feeds: Feeds,
+  { otherFeeds, operatorSets }: ProbeOptions = {},
+): Map<string, ValueInfo> {
   const names = graph.nodes.flatMap(({ outputs }) => outputs.filter((name) => name !== ""));
   const first = evaluate(graph, feeds, names, operatorSets);
   const second = otherFeeds === undefined ? first : evaluate(graph, otherFeeds, names, operatorSets);

@@ -28,6 +28,26 @@ checkGradients("pooling", [
   maxPool({ kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 }),
   maxPool({ kernel_shape: [2, 2], strides: [1, 2], dilations: [2, 1] }),
   maxPool({ kernel_shape: [3, 3], strides: [2, 2], auto_pad: "SAME_LOWER" }),
+  // Rows too long to be stretched by a product.
+  maxPool({ kernel_shape: [2, 2], strides: [2, 2] }, ["N", 1, 2, 66]),
+  {
+    name: "MaxPool of a Relu",
+    inputs: [{ shape: ["N", 2, 4, 6], sample: distinct }],
+    build: (e, x) => e.op("MaxPool", [e.op("Relu", x)], { kernel_shape: [2, 2], strides: [2, 2] }),
+    linear: true,
+    narrow: true,
+  },
+  {
+    name: "MaxPool of a Relu that is read elsewhere too",
+    inputs: [{ shape: ["N", 2, 4, 6], sample: distinct }],
+    build: (e, x) => {
+      const positive = e.op("Relu", x);
+      const largest = e.op("MaxPool", [positive], { kernel_shape: [2, 3], strides: [2, 3] });
+      return e.add(largest, e.op("ReduceSum", [positive, e.ints([2, 3])]));
+    },
+    linear: true,
+    narrow: true,
+  },
   averagePool({ kernel_shape: [2, 2], strides: [2, 2] }),
   averagePool({ kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] }),
   averagePool({ kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1], count_include_pad: 1 }),

@@ -86,7 +86,8 @@ export const elementwiseRules = singleRules({
   // dY·2/√π·exp(-X²)
   Erf: unary((g, dY, x) => g.mul(dY, g.mul(g.number(2 / Math.sqrt(Math.PI), x), g.exp(g.neg(g.mul(x, x)))))),
 
-  Relu: unary((g, dY, _x, y) => g.where(g.greater(y, g.number(0, y)), dY, g.number(0, y))),
+  // Measured: onnxruntime takes three passes for a Where.
+  Relu: unary((g, dY, _x, y) => g.mul(dY, g.castLike(g.greater(y, g.number(0, y)), y))),
   LeakyRelu: unary((g, dY, x, _y, n) =>
     g.where(g.greater(x, g.number(0, x)), dY, g.mul(dY, g.number(n.float("alpha", 0.01), x))),
   ),

@@ -1,4 +1,5 @@
 import type { GraphNode } from "../../../onnx/index.js";
+import type { ElementType } from "../../../tensor/index.js";
 import {
   type GradientEmitter,
   type Gradients,
@@ -45,22 +46,23 @@ function byMask(g: GradientEmitter, n: RuleNode, dY: string): Gradients {
         covered,
         axes,
       );
-  const stretch = (value: string) => stretchTiles(g, value, small, kernel, g.size(x, 1));
-  const wins = g.castLike(g.op("Equal", [seen, stretch(n.y())]), x);
-  const ties = countInTiles(g, wins, small, kernel, g.size(x, 1), g.dtype(x) === "float32");
-  const inside = g.mul(stretch(g.div(dY, ties)), wins);
+  const tiles: Tiles = { sizes: small, kernel, channels: g.size(x, 1), dtype: g.dtype(x) };
+  const wins = g.castLike(g.op("Equal", [seen, stretchTiles(g, n.y(), tiles)]), x);
+  const ties = sumInTiles(g, wins, tiles);
+  const inside = g.mul(stretchTiles(g, g.div(dY, ties), tiles), wins);
   const outside = large.map((size, axis) => size - covered[axis]!);
   return [g.pad(inside, [0, 0, ...large.map(() => 0), 0, 0, ...outside])];
 }
 
-/** Repeats each element over its tile, from the last axis to the first. */
-function stretchTiles(
-  g: GradientEmitter,
-  value: string,
-  sizes: readonly number[],
-  kernel: readonly number[],
-  channels: number,
-): string {
+/** Repeats each element over its tile. */
+function stretchTiles(g: GradientEmitter, value: string, tiles: Tiles): string {
+  const { sizes, kernel, channels, dtype } = tiles;
+  if (alongRows(tiles)) {
+    const row = sizes.at(-1)!;
+    const large = sizes.map((size, axis) => size * kernel[axis]!);
+    const stretched = g.matMul(g.reshape(value, [-1, row]), g.constant(dtype, ...rowToTiles(tiles)));
+    return g.reshape(stretched, [-1, channels, ...large]);
+  }
   let stretched = value;
   const done = [...sizes];
   for (let axis = kernel.length - 1; axis >= 0; axis--) {
@@ -78,25 +80,51 @@ function stretchTiles(
   return stretched;
 }
 
-function countInTiles(
-  g: GradientEmitter,
-  wins: string,
-  sizes: readonly number[],
-  kernel: readonly number[],
-  channels: number,
-  averaging: boolean,
-): string {
-  if (averaging) {
-    const average = g.op("AveragePool", [wins], { kernel_shape: kernel, strides: kernel });
-    return g.mul(average, g.scalar(product(kernel), "float32"));
+function sumInTiles(g: GradientEmitter, value: string, tiles: Tiles): string {
+  const { sizes, kernel, channels, dtype } = tiles;
+  if (alongRows(tiles)) {
+    const [[row, tiled], elements] = rowToTiles(tiles);
+    const transposed = range(tiled * row).map((i) => elements[(i % row) * tiled + Math.floor(i / row)]!);
+    const summed = g.matMul(g.reshape(value, [-1, tiled]), g.constant(dtype, [tiled, row], transposed));
+    return g.reshape(summed, [-1, channels, ...sizes]);
+  }
+  if (dtype === "float32") {
+    const average = g.op("AveragePool", [value], { kernel_shape: kernel, strides: kernel });
+    return g.mul(average, g.scalar(product(kernel), dtype));
   }
   // There is no AveragePool for doubles.
-  const tiles = g.reshape(wins, [0, channels, ...sizes.flatMap((size, axis) => [size, kernel[axis]!])]);
+  const split = g.reshape(value, [0, channels, ...sizes.flatMap((size, axis) => [size, kernel[axis]!])]);
   return g.sum(
-    tiles,
+    split,
     range(kernel.length).map((axis) => 3 + 2 * axis),
     false,
   );
+}
+
+/** An image in tiles: one element of the small image for each. */
+interface Tiles {
+  readonly sizes: readonly number[];
+  readonly kernel: readonly number[];
+  readonly channels: number;
+  readonly dtype: ElementType;
+}
+
+// Measured: moving single elements about costs more than a product with zeros and ones does, up to this row.
+const longestRow = 32;
+const alongRows = ({ sizes }: Tiles): boolean => sizes.length <= 2 && sizes.at(-1)! <= longestRow;
+
+/**
+ * The matrix that makes a row of the small image the rows of the large one that its tiles cover, one behind the other:
+ * a single one in each column.
+ */
+function rowToTiles({ sizes, kernel }: Tiles): readonly [readonly [number, number], readonly number[]] {
+  const row = sizes.at(-1)!;
+  const width = row * kernel.at(-1)!;
+  const height = kernel.length === 2 ? kernel[0]! : 1;
+  const elements = range(row).flatMap((from) =>
+    range(height * width).map((to) => Number(Math.floor((to % width) / kernel.at(-1)!) === from)),
+  );
+  return [[row, height * width], elements];
 }
 
 // The indices count elements of the whole of X, batch and channels included.
