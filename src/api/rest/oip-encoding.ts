@@ -1,13 +1,10 @@
-// Compression of inference bodies, both ways: gzip, and deflate in zlib's wrapping, as Triton has them.
+// Compressed inference requests: gzip, and deflate in zlib's wrapping, as Triton has them.
 import type { IncomingMessage } from "node:http";
-import { promisify } from "node:util";
-import { deflate, gunzip, gzip, inflate } from "node:zlib";
+import { gunzip, inflate } from "node:zlib";
 import { Code, errorMessage, invalidArgument, StatusError } from "../../status.js";
+import type { Encoding } from "./content-encoding.js";
 import { BodyTooLarge, readRaw } from "./request-body.js";
 
-export type Encoding = "gzip" | "deflate";
-
-const compressors = { gzip: promisify(gzip), deflate: promisify(deflate) };
 const inflaters = { gzip: gunzip, deflate: inflate };
 
 /** UNIMPLEMENTED; its answer names the encodings there are, as RFC 9110 (12.5.3) has it. */
@@ -45,22 +42,4 @@ function inflated(body: Buffer, encoding: Encoding, limitBytes: number): Promise
       }
     });
   });
-}
-
-export function compress(body: Buffer, encoding: Encoding): Promise<Buffer> {
-  return compressors[encoding](body);
-}
-
-/** The encoding that the client likes best of those there are; undefined: as it is. */
-export function preferredEncoding(acceptEncoding: string | undefined): Encoding | undefined {
-  let best: Encoding | undefined;
-  let bestQuality = 0;
-  for (const part of (acceptEncoding ?? "").split(",")) {
-    const [name = "", ...parameters] = part.split(";").map((each) => each.trim().toLowerCase());
-    if (name !== "gzip" && name !== "deflate") continue;
-    const given = parameters.find((each) => each.startsWith("q="));
-    const quality = given === undefined ? 1 : Number(given.slice(2));
-    if (quality > bestQuality) [best, bestQuality] = [name, quality];
-  }
-  return best;
 }

@@ -11,7 +11,7 @@ import { RawContents } from "../codecs/oip-raw-contents.js";
 import { infer } from "../open-inference/infer.js";
 import { findServable } from "../open-inference/model-lookup.js";
 import { type ModelView, modelView } from "../open-inference/model-view.js";
-import { compress, type Encoding, preferredEncoding } from "./oip-encoding.js";
+import { compress, type Encoding, preferredEncoding } from "./content-encoding.js";
 import type { RestCall } from "./rest-call.js";
 
 export interface InferCallDeps {

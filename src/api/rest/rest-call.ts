@@ -7,6 +7,7 @@ import type { CallRecord, Logger } from "../../telemetry/index.js";
 import { encodeJsonString } from "../codecs/json-string.js";
 import type { CallObserver } from "../grpc/interceptors.js";
 import { isRequestId, requestIdKey } from "../request-id.js";
+import { compressPieces, type Encoding, preferredEncoding } from "./content-encoding.js";
 import { httpStatusOf } from "./http-status.js";
 import { BodyTooLarge } from "./request-body.js";
 
@@ -24,6 +25,8 @@ export interface RestCallDeps {
 
 /** Up to here a copy costs less than a second write. */
 const smallBodyBytes = 4096;
+/** From here on compressing is worth its while. */
+const compressedFromBytes = 1024;
 /** How long a client may leave a large answer unread. */
 const stallLimitMs = 60_000;
 /** After an answer to a body that was not read to its end: how much more is read, so that the client sees the answer. */
@@ -109,17 +112,36 @@ export class RestCall {
     this.#send(code, status, body, message);
   }
 
-  /** Sends pieces as they are made. A single one has been sent when this returns; more let others have their turn. */
+  /**
+   * Sends pieces as they are made, compressed where the client would have it so. A single one that is sent as it is has
+   * been sent when this returns; more let others have their turn.
+   */
   answerPieces(pieces: Iterator<Buffer, undefined>): Promise<void> | undefined {
-    const first = pieces.next().value ?? "";
+    const first = pieces.next().value ?? Buffer.alloc(0);
     const second = pieces.next();
-    if (second.done !== true) return this.#sendPieces(first, second.value, pieces);
+    const more = second.value;
+    const encoding =
+      first.length < compressedFromBytes ? undefined : preferredEncoding(this.#request.headers["accept-encoding"]);
+    if (encoding !== undefined) return this.#sendCompressed(rejoined(first, more, pieces), encoding);
+    if (more !== undefined) return this.#sendPieces(first, more, pieces);
     // As a string a small body leaves in one write with its headers.
     this.#send(Code.OK, 200, first.length < smallBodyBytes ? first.toString() : first, "");
     return undefined;
   }
 
-  async #sendPieces(first: Buffer | string, second: Buffer, pieces: Iterator<Buffer, undefined>): Promise<void> {
+  async #sendCompressed(pieces: Iterable<Buffer>, encoding: Encoding): Promise<void> {
+    if (this.#answered) return;
+    const response = this.#response;
+    response.writeHead(200, { ...this.#headers(), "content-encoding": encoding, vary: "accept-encoding" });
+    for await (const piece of compressPieces(pieces, encoding)) {
+      if (response.destroyed) return; // the client went away meanwhile
+      if (!response.write(piece)) await this.#drained();
+    }
+    response.end();
+    this.#end(Code.OK, "");
+  }
+
+  async #sendPieces(first: Buffer, second: Buffer, pieces: Iterator<Buffer, undefined>): Promise<void> {
     if (this.#answered) return;
     const response = this.#response;
     response.writeHead(200, this.#headers());
@@ -257,6 +279,15 @@ export class RestCall {
       logger.error("The observer of REST calls failed", { code: codeName(code), error: defect });
     }
   }
+}
+
+function* rejoined(
+  first: Buffer,
+  second: Buffer | undefined,
+  others: Iterator<Buffer, undefined>,
+): Generator<Buffer, undefined> {
+  yield first;
+  for (let piece = second; piece !== undefined; piece = others.next().value) yield piece;
 }
 
 /** TensorFlow Serving's error object, in its layout. */

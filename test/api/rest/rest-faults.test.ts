@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, it } from "node:test";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync, inflateSync } from "node:zlib";
 import { predictCall } from "../../../src/api/rest/predict-call.js";
 import { RestRequestLog } from "../../../src/api/rest/rest-request-log.js";
 import { CancellationSource } from "../../../src/cancellation.js";
@@ -182,6 +182,50 @@ describe("a large answer", () => {
     assert.equal(small.body, answerText);
     assert.equal(large.headers["transfer-encoding"], "chunked");
     assert.deepEqual(JSON.parse(large.body).predictions, Array.from(values));
+  });
+});
+
+describe("an answer that the client would have compressed", () => {
+  const values = Float32Array.from({ length: 300_000 }, (_unused, index) => index % 1000);
+  const doorWith = async (elements: number) => {
+    const { door } = await openDoor();
+    const tensor: Tensor = { dtype: "float32", shape: [elements], data: values.subarray(0, elements) };
+    door.repository.add("large", 1n, [signature], () => new Map([["y:0", tensor]]));
+    const ask = (acceptEncoding: string) => door.post("large", body, { "accept-encoding": acceptEncoding });
+    return { door, ask };
+  };
+
+  for (const [what, elements, accepted, encoding] of [
+    ["one piece", 1000, "gzip, deflate", "gzip"],
+    ["many pieces", 300_000, "br, gzip;q=0.5", "gzip"],
+    ["zlib's wrapping", 300_000, "gzip;q=0.5, deflate", "deflate"],
+    ["none, when it is small", 10, "gzip", undefined],
+    ["none, when the client wants none", 300_000, "identity, gzip;q=0", undefined],
+  ] as const) {
+    it(`is, in ${what}`, async () => {
+      const { door, ask } = await doorWith(elements);
+      await using _ = door;
+      const { status, headers, bytes } = await ask(accepted);
+      assert.deepEqual([status, headers["content-encoding"]], [200, encoding]);
+      assert.equal(headers.vary, encoding && "accept-encoding");
+      const plain = encoding === "gzip" ? gunzipSync(bytes) : encoding === "deflate" ? inflateSync(bytes) : bytes;
+      assert.deepEqual(JSON.parse(plain.toString()).outputs, Array.from(values.subarray(0, elements)));
+      if (encoding !== undefined) assert.ok(bytes.length < plain.length / 2);
+      assert.equal(codeName(door.observed[0]!.code), "OK");
+    });
+  }
+
+  it("holds nothing back when the client goes away", async () => {
+    const { door } = await doorWith(300_000);
+    await using _ = door;
+    const headers = { "accept-encoding": "gzip" };
+    const options = { host: "127.0.0.1", port: door.port, method: "POST", path: "/v1/models/large:predict", headers };
+    const call = request(options, (response) => response.once("data", () => call.destroy()));
+    call.on("error", () => {});
+    call.end(body);
+    await until(() => door.observed.length === 1);
+    assert.equal(door.repository.openHandles, 0);
+    assert.equal((await door.post("m", body)).status, 200);
   });
 });
 
