@@ -13,7 +13,8 @@ const help = `usage: onnxd evaluate MODEL --data FILE
 
 Every metric of a served version on rows whose answers are known.
 
-  --data FILE          .csv, .jsonl, .ndjson or .json (an array), also with .gz behind; - is CSV from standard input
+  --data FILE          .csv, .jsonl, .ndjson or .json (an array of rows, or an object of
+                       tensors: inputs by name, targets, weights), also with .gz behind; - is CSV from standard input
   --server_data PATH   a file below the server's --training_data_dir
   --version N, --label TEXT
                        this version of the model, in the place of the newest that is ready

@@ -57,7 +57,5 @@ function shorten(label: string): string {
 
 /** Only columns that a person should look into. */
 export function formatDrift(drift: readonly ColumnDrift[]): string {
-  return drift
-    .flatMap(({ column, warnings }) => warnings.map((warning) => `drift: column "${column}": ${warning}\n`))
-    .join("");
+  return drift.flatMap(({ warnings }) => warnings.map((warning) => `drift: ${warning}\n`)).join("");
 }

@@ -86,7 +86,7 @@ export function formatJob(job: TrainingJob, program: string, columns?: number): 
     ["tags", [...(job.spec?.tags ?? [])].map(([key, value]) => `${key}=${value}`).join(" ")],
   ];
   const table = formatTable(rows.filter(([, value]) => value.trim() !== ""));
-  return `${table}${job.notices.map((notice) => `note: ${notice}\n`).join("")}${formatOutcome(job, program, columns)}`;
+  return `${table}${job.notices.map((notice) => `note: ${notice}\n`).join("")}${formatDrift(job.drift)}${formatOutcome(job, program, columns)}`;
 }
 
 function dataOf({ data }: TrainingJob): string {
@@ -97,15 +97,17 @@ function dataOf({ data }: TrainingJob): string {
 /** What came of a job: its evaluation, the gate, the version. "" before there is any. */
 export function formatOutcome(job: TrainingJob, program: string, columns?: number): string {
   const { evaluation, baseEvaluation } = job;
-  const parts = [formatDrift(job.drift)];
+  const parts: string[] = [];
   if (evaluation !== undefined) {
     const base = baseEvaluation === undefined ? "" : `; before: ${job.baseModel}, version ${job.baseVersion}`;
     parts.push(`\nOn ${formatCount(evaluation.rows, "row")} to validate${base}\n`);
     parts.push(formatMetrics(evaluation, baseEvaluation));
     const confusion = formatConfusion(evaluation, columns);
     if (confusion !== "") parts.push(`\n${confusion}`);
-    if (hasEnded(job)) parts.push(`\n${formatGate(job, evaluation)}`);
+    const gate = hasEnded(job) ? formatGate(job, evaluation) : "";
+    if (gate !== "") parts.push(`\n${gate}`);
   }
+  if (parts.length > 0 && (job.candidate || job.publishedVersion !== undefined)) parts.push("\n");
   if (job.publishedVersion !== undefined) {
     parts.push(`Published as version ${job.publishedVersion} of "${job.spec?.model}"\n`);
   } else if (job.candidate) {
@@ -114,7 +116,7 @@ export function formatOutcome(job: TrainingJob, program: string, columns?: numbe
   return parts.join("");
 }
 
-/** Each condition with what was measured. */
+/** Each condition with what was measured; what failed otherwise is in the job's error. */
 function formatGate(job: TrainingJob, { metrics }: Evaluation): string {
   const conditions = (job.spec?.gate?.conditions ?? []).map(({ metric, min, max }) => {
     const value = metrics.get(metric);
@@ -123,6 +125,9 @@ function formatGate(job: TrainingJob, { metrics }: Evaluation): string {
     const measured = value === undefined ? "not measured" : formatNumber(value, 6);
     return `${metric} ${measured}, ${wanted.filter(Boolean).join(" and ")}: ${met ? "met" : "not met"}`;
   });
-  if (conditions.length === 0) return "";
+  const { baseEvaluation, baseVersion, publishedVersion } = job;
+  if (baseEvaluation !== undefined && publishedVersion !== undefined && job.spec?.gate?.allowWorse !== true) {
+    conditions.push(`not worse than version ${baseVersion} of "${job.baseModel}": met`);
+  }
   return conditions.map((condition) => `Gate: ${condition}\n`).join("");
 }

@@ -1,5 +1,6 @@
 // A job's events as they come, for people and for programs.
-import { type Epoch, Job, JobEvent, type Plan, type Step } from "../../gen/onnxd/v1/training.js";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { type Epoch, Job, JobEvent, type Plan, type Step, TrainingSpec } from "../../gen/onnxd/v1/training.js";
 import { type Code, codeName } from "../../status.js";
 import { toProtoJson } from "../training/proto-json.js";
 import {
@@ -92,7 +93,6 @@ export class JobProgress {
       { width: Math.min(72, (this.#io.columns ?? 80) - 14) },
     );
     if (drawn !== "") this.#io.out(`\n${drawn}`);
-    if (job.end === "stopped early") this.#io.out("\nStopped early: no improvement for long enough\n");
     this.#io.out(formatOutcome(job, this.#program, this.#io.columns));
     const took = job.started && job.ended ? ` in ${formatDuration(job.ended.getTime() - job.started.getTime())}` : "";
     if (job.state === "SUCCEEDED") this.#io.out(`Succeeded${took}\n`);
@@ -108,7 +108,7 @@ export class JobProgress {
     const [steps, ms] = [Number(step - this.#first.step), time.getTime() - this.#first.time];
     if (steps > 0 && ms > 0) {
       parts.push(`${formatNumber((1000 * steps) / ms, 3)} steps/s`);
-      if (total > 0n) parts.push(`${formatDuration((ms / steps) * Number(total - step))} left`);
+      if (total > step) parts.push(`${formatDuration((ms / steps) * Number(total - step))} left`);
     }
     this.#line.show(parts.join("  "));
   }
@@ -129,9 +129,21 @@ export class JobProgress {
 
 /** A job in the form that the server's REST API gives it, on one line. */
 export function jobJson(job: TrainingJob): string {
-  return `${JSON.stringify(toProtoJson("onnxd.v1.Job", Job, messageOfJob(job)))}\n`;
+  return `${JSON.stringify(jobObject(job))}\n`;
 }
 
 export function eventJson(event: TrainingEvent): string {
-  return `${JSON.stringify(toProtoJson("onnxd.v1.JobEvent", JobEvent, messageOfEvent(event)))}\n`;
+  const json = toProtoJson("onnxd.v1.JobEvent", JobEvent, messageOfEvent(event)) as JsonObject;
+  if (event.kind === "state") json["state"] = jobObject(event.job);
+  return `${JSON.stringify(json)}\n`;
+}
+
+/** The spec as it was given: it has many fields, and few of them say something. */
+function jobObject(job: TrainingJob): JsonObject {
+  const { spec } = job;
+  const json = toProtoJson("onnxd.v1.Job", Job, messageOfJob(job)) as JsonObject;
+  if (spec !== undefined) {
+    json["spec"] = toProtoJson("onnxd.v1.TrainingSpec", TrainingSpec, spec, { zeros: false });
+  }
+  return json;
 }

@@ -1,16 +1,21 @@
 // A line to paste that asks a freshly trained model about the first row it was trained on.
 
-import { parseExactJson } from "../exact-json.js";
+import { formatExactJson, parseExactJson } from "../exact-json.js";
 import type { SignatureDescription, TensorDescription } from "../model-client.js";
+import { type Nested, toNested } from "../ndarray.js";
+import { decodeTensorProto } from "../tensor-proto.js";
 import { contentOf, type TrainingData } from "../training/training-data.js";
 
 /** Cells by column. */
 export type SampleRow = ReadonlyMap<string, unknown>;
 
-/** The first row of what is to be sent; undefined where there is none, or it has no names. */
+/** The first row of what is to be sent; undefined where there is none. */
 export async function readSampleRow(data: TrainingData): Promise<SampleRow | undefined> {
   for await (const content of contentOf(data)) {
-    if (content.$case === "tensors") return undefined;
+    if (content.$case === "tensors") {
+      const { inputs } = content.value;
+      return new Map([...inputs].map(([name, proto]) => [name, firstRow(toNested(decodeTensorProto(name, proto)))]));
+    }
     const text = new TextDecoder().decode(content.value);
     if (content.$case === "csv") {
       const [names, cells] = firstRecords(text.replace(/^\uFEFF/, ""), 2);
@@ -22,7 +27,11 @@ export async function readSampleRow(data: TrainingData): Promise<SampleRow | und
   return undefined;
 }
 
-/** undefined when the model takes something that the row does not have. */
+function firstRow(rows: Nested): unknown {
+  return Array.isArray(rows) ? rows[0] : rows;
+}
+
+/** undefined when the model takes something that the row does not have, or the line would be too long. */
 export function predictionLine(
   command: string,
   model: string,
@@ -33,14 +42,20 @@ export function predictionLine(
   for (const [name, description] of Object.entries(inputs)) {
     const value = row.has(name) ? cellText(row.get(name), description) : undefined;
     if (value === undefined) return undefined;
-    const nested = (description.shape ?? [-1]).reduce((text) => `[${text}]`, value);
+    const axes = Array.isArray(row.get(name)) ? [-1] : (description.shape ?? [-1]);
+    const nested = axes.reduce((text) => `[${text}]`, value);
     values.push(`${JSON.stringify(name)}: ${nested}`);
   }
-  return `${command} predict ${shellWord(model)} --input ${shellWord(`{${values.join(", ")}}`)}`;
+  const line = `${command} predict ${shellWord(model)} --input ${shellWord(`{${values.join(", ")}}`)}`;
+  return line.length <= longestLine ? line : undefined;
 }
+
+/** More than that nobody pastes. */
+const longestLine = 4096;
 
 /** The cell as the model's type takes it, in the form that --input reads; undefined when it has none there. */
 function cellText(cell: unknown, { dtype }: TensorDescription): string | undefined {
+  if (Array.isArray(cell)) return formatExactJson(cell);
   const missing = cell === null || cell === undefined || cell === "";
   switch (dtype) {
     case "string":

@@ -21,8 +21,8 @@ const help = `usage: onnxd train SPEC.json --data FILE [--validation FILE]
 Trains a model at the server and follows it. Ctrl-C ends the following, not the job.
 
   SPEC.json            what is trained: onnxd.v1.TrainingSpec as JSON, as docs/training.md tells; - is standard input
-  --data FILE          rows to train on: .csv, .jsonl, .ndjson or .json (an array), also with .gz behind;
-                       - is CSV from standard input
+  --data FILE          rows to train on: .csv, .jsonl, .ndjson or .json (an array of rows, or an object of
+                       tensors: inputs by name, targets, weights), also with .gz behind; - is CSV from standard input
   --validation FILE    rows to validate on (default: a share of the others)
   --server_data PATH, --server_validation PATH
                        files below the server's --training_data_dir, in the place of files of one's own

@@ -77,8 +77,10 @@ async function* follow(
       if (jobId === "") return;
       throw unavailable("the server ended the call before the job had ended");
     } catch (thrown) {
-      if (!isTransient(thrown, options.signal) || ++failures >= retry.maxAttempts) throw thrown;
-      if (jobId === "" && !mayReopen) throw thrown;
+      // The server may not have noticed yet that the call before this one, of the same key, is gone.
+      const overtaken = failures > 0 && jobId === "" && thrown instanceof StatusError && thrown.code === Code.ABORTED;
+      if (!overtaken && !isTransient(thrown, options.signal)) throw thrown;
+      if (++failures >= retry.maxAttempts || (jobId === "" && !mayReopen)) throw thrown;
       const delayMs = backoffMs(retry, failures, random);
       if (clock.now() + delayMs >= deadlineMs) throw thrown;
       await wait(clock, delayMs, options.signal);

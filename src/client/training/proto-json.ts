@@ -65,10 +65,13 @@ export function fromProtoJson<T>(what: string, type: string, codec: Codec<T>, js
   }
 }
 
-/** The message with the .proto file's names, as the server's REST API writes it. */
-export function toProtoJson<T>(type: string, codec: Codec<T>, message: T): JsonValue {
+/** The message with the .proto file's names, as the server's REST API writes it: fields that say nothing are there too. */
+export function toProtoJson<T>(type: string, codec: Codec<T>, message: T, { zeros = true } = {}): JsonValue {
   const schema = describe(type);
-  return toJson(schema, fromBinary(schema, codec.encode(message).finish()), { useProtoFieldName: true });
+  return toJson(schema, fromBinary(schema, codec.encode(message).finish()), {
+    useProtoFieldName: true,
+    alwaysEmitImplicit: zeros,
+  });
 }
 
 /** 64-bit integers as JSON has them, and without what is undefined. */

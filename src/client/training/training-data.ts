@@ -22,7 +22,10 @@ export type TrainingData =
   /** A JSON object a line. */
   | { readonly jsonLines: ByteSource }
   | { readonly rows: Iterable<Row> | AsyncIterable<Row> }
-  /** A file of the client's: .csv, .jsonl or .ndjson, .json (an array of objects); with .gz behind it, compressed. */
+  /**
+   * A file of the client's: .csv, .jsonl or .ndjson, .json (an array of rows, or one object that is TensorData); with
+   * .gz behind it, compressed.
+   */
   | { readonly path: string }
   | { readonly tensors: TensorData };
 
@@ -71,6 +74,7 @@ export async function* contentOf(data: TrainingData): AsyncGenerator<Content, vo
 export async function dataMessage(data: TrainingData | ServerFile): Promise<Data> {
   if ("serverFile" in data) return Data.create({ file: data.serverFile });
   if ("tensors" in data) return Data.create({ tensors: tensorRows(tensorsOf(data.tensors)) });
+  if ("path" in data && formOf(data.path) === "json") return await dataMessage(await readJson(data.path));
   let form: "csv" | "jsonLines" = "csv";
   const pieces: Uint8Array[] = [];
   for await (const content of contentOf(data)) {
@@ -84,18 +88,22 @@ export async function dataMessage(data: TrainingData | ServerFile): Promise<Data
   return Data.create({ rows: lines.map((line, index) => structRow(parseExactJson(`row ${index + 1}`, line), index)) });
 }
 
-type FileForm = "csv" | "jsonLines" | "array";
+type FileForm = "csv" | "jsonLines" | "json";
 
 async function* fileContent(path: string): AsyncGenerator<Content, void, undefined> {
   const form = formOf(path);
-  if (form === "array") {
-    const bytes = await readFile(path);
-    const rows = parseExactJson(path, decodeUtf8(path.endsWith(".gz") ? gunzipSync(bytes) : bytes));
-    if (!Array.isArray(rows)) throw invalidArgument(`${path} must hold an array of rows; got something else`);
-    yield* contentOf({ rows });
-  } else {
-    for await (const value of piecesOf(readBytes(path))) yield { $case: form, value };
+  if (form === "json") yield* contentOf(await readJson(path));
+  else for await (const value of piecesOf(readBytes(path))) yield { $case: form, value };
+}
+
+async function readJson(path: string): Promise<TrainingData> {
+  const bytes = await readFile(path);
+  const content = parseExactJson(path, decodeUtf8(path.endsWith(".gz") ? gunzipSync(bytes) : bytes));
+  if (Array.isArray(content)) return { rows: content };
+  if (typeof content === "object" && content !== null && "inputs" in content && "targets" in content) {
+    return { tensors: content as TensorData };
   }
+  throw invalidArgument(`${path} must hold an array of rows, or an object of inputs and targets; got something else`);
 }
 
 /** Throws INVALID_ARGUMENT unless the file's name says what is in it. */
@@ -107,7 +115,7 @@ function formOf(path: string): FileForm {
   const ending = /\.([a-z]+)(\.gz)?$/i.exec(path)?.[1]?.toLowerCase();
   if (ending === "csv") return "csv";
   if (ending === "jsonl" || ending === "ndjson") return "jsonLines";
-  if (ending === "json") return "array";
+  if (ending === "json") return "json";
   throw invalidArgument(`data files end in .csv, .jsonl, .ndjson or .json, with or without .gz; got "${path}"`);
 }
 

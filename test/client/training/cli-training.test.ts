@@ -134,19 +134,19 @@ note: column "id" is left out
 epoch 1/2  loss 1.1000  val_loss 0.2000  accuracy 0.9667  f1_macro 0.9600
 epoch 2/2  loss 0.4000  val_loss 0.2000  accuracy 0.9667  f1_macro 0.9600
 
-     * loss   o val_loss
-1.1 |*
-    |
-    |
-    |
-    |
-    |
-    |
-    | *
-    |
-0.2 |oo
-    +--
-     epoch 1 2
+       * loss   o val_loss
+  1.1 |*
+      |
+      |
+      |
+      |
+      |
+      |
+      |      *
+      |
+  0.2 |o     o
+      +-------
+epoch  1     2
 
 On 30 rows to validate
   loss      0.2000
@@ -159,6 +159,7 @@ On 30 rows to validate
   other        1     17
 
 Gate: accuracy 0.9667, at least 0.9: met
+
 Published as version 3 of "iris"
 Succeeded in 4.2 s
 
@@ -189,6 +190,8 @@ onnxd metadata iris
       .map((line) => JSON.parse(line));
     assert.equal(events.length, story.length);
     assert.equal(events[0].state.state, "PENDING");
+    assert.equal(events[0].state.candidate, false);
+    assert.deepEqual(events[0].state.spec, { model: "iris" });
     assert.equal(events[2].planned.parameter_count, "15");
     assert.equal(events.at(-1).state.evaluation.metrics.accuracy, 0.9667);
   });
@@ -331,7 +334,7 @@ onnxd metadata iris
 });
 
 describe("a curve in plain characters", () => {
-  it("spans values that differ by much more than a hundred by logarithm", () => {
+  it("spans values that differ much by logarithm", () => {
     const values = Array.from({ length: 40 }, (_, epoch) => 10 ** (3 - epoch / 10));
     const drawn = drawCurves([{ mark: "*", name: "loss", values }], { width: 40, height: 5 }).split("\n");
     assert.match(drawn[0]!, /logarithmic/);
@@ -348,7 +351,7 @@ describe("a curve in plain characters", () => {
     assert.ok(drawn.split("\n").every((line) => line.length <= 60));
     assert.doesNotMatch(drawn, /NaN/);
     assert.equal(drawCurves([{ mark: "*", name: "loss", values: [1] }]), "");
-    assert.match(drawCurves([{ mark: "*", name: "loss", values: [1, 1] }]), /\|\*\*/);
+    assert.match(drawCurves([{ mark: "*", name: "loss", values: [1, 1] }]), /\|\* {5}\*/);
   });
 
   it("fills a bar from end to end", () => {
@@ -389,5 +392,18 @@ describe("the line to paste after training", () => {
     assert.equal(predictionLine("onnxd", "m", signature("a"), row), `onnxd predict m --input '{"a": [[2]]}'`);
     assert.equal(predictionLine("onnxd", "m", signature("b"), row), undefined);
     assert.equal(await readSampleRow({ csv: "a\n" }), undefined);
+    const tensors = await readSampleRow({
+      tensors: {
+        inputs: {
+          a: [
+            [1, 2],
+            [3, 4],
+          ],
+        },
+        targets: [0, 1],
+      },
+    });
+    const two = { inputs: { a: { dtype: "float32" as const, shape: [-1, 2] } }, outputs: {} };
+    assert.equal(predictionLine("onnxd", "m", two, tensors!), `onnxd predict m --input '{"a": [[1,2]]}'`);
   });
 });

@@ -6,7 +6,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { TrainingClient, type TrainingData, type TrainingSpecJson } from "../../../src/client/index.js";
 import { Code } from "../../../src/status.js";
-import { type DataChunk, Job, Job_State, Plan } from "../../gen/onnxd/v1/training.js";
+import { type DataChunk, Job, Job_State, Plan, type TensorRows } from "../../gen/onnxd/v1/training.js";
 import { FakeTrainingServer, jobEvent, stateEvent } from "../../support/fake-training-server.js";
 import { rejectsWith } from "../../support/rejects-with.js";
 
@@ -166,6 +166,20 @@ describe("the training client", () => {
     assert.deepEqual(Buffer.concat(parts.map((part) => part.targets!.tensorContent)), Buffer.from(targets.buffer));
   });
 
+  it("reads tensors from a file", async () => {
+    const path = join(folder, "tensors.json");
+    writeFileSync(path, '{"inputs": {"x": {"shape": [2, 2], "data": [1, 2, 3, 4]}}, "targets": [0, 1]}');
+    await client.train(spec, { path }).result();
+    const content = server.heard[0]!.data[0]!.content;
+    assert.equal(content!.$case, "tensors");
+    const sentBytes = (content!.value as TensorRows).inputs.get("x")!.tensorContent;
+    assert.deepEqual(sentBytes, Buffer.from(Float32Array.of(1, 2, 3, 4).buffer));
+    await client.evaluate("iris", { path });
+    assert.equal(server.evaluated!.data!.tensors!.targets!.tensorShape!.dim[0]!.size, 2n);
+    writeFileSync(path, '{"x": 1}');
+    await rejectsWith("INVALID_ARGUMENT", /array of rows, or an object/, () => client.evaluate("iris", { path }));
+  });
+
   it("says which row and column no server could read, and which file is none", async () => {
     const wrong: readonly (readonly [TrainingData, RegExp])[] = [
       [{ rows: [{ a: 1 }, { a: Number.NaN }] }, /row 2, column "a".*NaN/],
@@ -175,9 +189,10 @@ describe("the training client", () => {
       [{ tensors: { inputs: { x: [[1], [2]] }, targets: [1] } }, /first axis.*"x" is \[2,1\]/],
     ];
     for (const [data, message] of wrong) {
-      await rejectsWith("INVALID_ARGUMENT", message, () => client.train(spec, data).result());
+      await rejectsWith("INVALID_ARGUMENT", message, () => client.startJob(spec, data));
     }
-    await assert.rejects(client.train(spec, { path: join(folder, "none.csv") }).result(), /ENOENT/);
+    await assert.rejects(client.startJob(spec, { path: join(folder, "none.csv") }), /ENOENT/);
+    assert.deepEqual(server.calls, []);
   });
 
   it("goes on where it stopped when the server goes away, each event once", async () => {
@@ -192,6 +207,13 @@ describe("the training client", () => {
     assert.deepEqual(server.calls, ["Train", "Train", "Train"]);
     assert.equal(new Set(server.heard.map(({ header }) => header.idempotencyKey)).size, 1);
     assert.equal(sent("csv"), csv);
+  });
+
+  it("waits for a server that has not noticed yet that the call before is gone", async () => {
+    server.failures.push({ after: -1, ...unavailable }, { after: 0, code: Code.ABORTED });
+    assert.deepEqual(await sequencesOf(client.train(spec, { csv })), [1, 2, 3, 4, 5]);
+    server.failures.push({ after: 0, code: Code.ABORTED, details: "another call" });
+    await rejectsWith("ABORTED", /another call/, () => client.train(spec, { csv }).result());
   });
 
   it("does not send half of a stream that cannot be read again", async () => {
