@@ -1,7 +1,8 @@
 // HandleReloadConfigRequest and version labels over both doors, and what reloads do to calls in flight: nothing.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { status } from "@grpc/grpc-js";
+import { type ServiceError, status } from "@grpc/grpc-js";
+import type { ModelSpec } from "../gen/tensorflow_serving/apis/model.js";
 import { ReloadConfigRequest } from "../gen/tensorflow_serving/apis/model_management.js";
 import { ModelServiceClient } from "../gen/tensorflow_serving/apis/model_service.js";
 import { PredictionServiceClient } from "../gen/tensorflow_serving/apis/prediction_service.js";
@@ -20,6 +21,18 @@ type Config = { readonly versions?: readonly bigint[]; readonly labels?: Readonl
   unknown
 >;
 
+interface Meaning {
+  readonly version: bigint;
+  readonly from: number;
+  to: number;
+}
+
+function versionOf(modelSpec: ModelSpec | undefined): bigint {
+  const choice = modelSpec?.versionChoice;
+  assert.ok(choice?.$case === "version");
+  return choice.value!;
+}
+
 describe("reloading over gRPC", () => {
   let folder: ModelFolder;
   let server: TestServer;
@@ -32,6 +45,7 @@ describe("reloading over gRPC", () => {
       `--model_config_file=${config}`,
       "--max_num_load_retries=0",
       "--load_retry_interval_micros=-1",
+      "--file_quiet_period_ms=0", // versions are renamed into place
     );
     await available(1n);
     await available(2n);
@@ -126,71 +140,125 @@ describe("reloading over gRPC", () => {
     assert.deepEqual(await predictLabelled("stable", 1), { version: 2n, y: 202 });
   });
 
-  it("loses no call while labels move and versions come and go: every answer is whole, and of the version it names", async () => {
-    await reload([model("m", { versions: [1n, 2n], labels: { live: 1n } })]);
-    const answered = new Map<bigint, number>();
+  it("loses no call while labels move and versions come, go and take over: each answer is whole, and of the version it names", async () => {
+    folder.publish("swap", 1, versionedModel(1));
+    /** Which version a label, or the latest one, may have meant; from and to are moments of `now`. */
+    const meant = { live: [] as Meaning[], latest: [] as Meaning[] };
+    let now = 0;
+    const means = async (what: keyof typeof meant, version: bigint, change: () => Promise<unknown>) => {
+      const before = meant[what].at(-1);
+      meant[what].push({ version, from: ++now, to: Number.POSITIVE_INFINITY });
+      await change();
+      if (before !== undefined) before.to = ++now;
+    };
+    const apply = (versions: bigint[], live: bigint) =>
+      reload([model("m", { versions, labels: { live } }), model("swap")]);
+    await means("live", 1n, () => apply([1n, 2n], 1n));
+    await means("latest", 1n, () => available(1n, "swap"));
+
+    const counts = { sent: 0, answered: 0, missing: 0, rest: 0 };
+    const answeredBy = { m: new Set<bigint>(), swap: new Set<bigint>() };
     const wrong: string[] = [];
-    let restAnswers = 0;
     let stopped = false;
     using client = connect(PredictionServiceClient, server.target);
-    const grpcLane = async (seed: number) => {
-      for (let x = seed; !stopped; x = (x + 7) % 1000) {
-        const request = floatPredict("m", "x", [x, x + 1, x + 2], [3, 1]);
-        if (x % 2 === 0) request.modelSpec!.versionChoice = { $case: "versionLabel", value: "live" };
+    const lane = async (ask: (x: number) => Promise<void>) => {
+      for (let x = 1; !stopped; x = (x % 1000) + 1) {
+        counts.sent++;
+        await ask(x).catch((error) => wrong.push(String(error)));
+      }
+    };
+    const check = (name: "m" | "swap", version: bigint, xs: number[], ys: number[], meaning?: Meaning[], start = 0) => {
+      counts.answered++;
+      answeredBy[name].add(version);
+      const expected = xs.map((x) => answerOf(version, x));
+      if (`${ys}` !== `${expected}`) wrong.push(`${name} ${version}: ${xs} gave ${ys}`);
+      const inTime = meaning?.some((each) => each.version === version && each.from <= now && each.to >= start);
+      if (inTime === false) wrong.push(`${name} ${version} answered when it was not meant`);
+    };
+    const predictLane = (name: "m" | "swap", choice?: ModelSpec["versionChoice"], meaning?: Meaning[]) =>
+      lane(async (x) => {
+        const xs = [x, x + 1, x + 2];
+        const request = floatPredict(name, "x", xs, [3, 1]);
+        request.modelSpec!.versionChoice = choice;
+        const start = now;
         try {
           const { modelSpec, outputs } = await call(client, client.predict, request, noMetadata);
-          const choice = modelSpec!.versionChoice;
-          assert.ok(choice?.$case === "version");
-          const version = choice.value!;
-          const expected = [x, x + 1, x + 2].map((each) => answerOf(version, each));
-          if (`${outputs.get("y")!.floatVal}` !== `${expected}`) wrong.push(`${version}: ${x}`);
-          answered.set(version, (answered.get(version) ?? 0) + 1);
+          check(name, versionOf(modelSpec), xs, outputs.get("y")!.floatVal, meaning, start);
         } catch (error) {
-          wrong.push(String(error));
+          const { code, details } = error as ServiceError;
+          // Only who asks for a version by its number may be told that it is not there.
+          if (choice?.$case !== "version" || code !== status.NOT_FOUND) throw error;
+          assert.equal(details, `Servable not found for request: Specific(${name}, ${choice.value})`);
+          counts.missing++;
         }
-      }
-    };
-    const restLane = async () => {
-      for (let x = 0; !stopped; x++) {
+      });
+    const regressLane = () =>
+      lane(async (x) => {
+        const examples = [x, x + 1].map((value) => ({
+          features: { feature: new Map([["x", { kind: { $case: "floatList" as const, value: { value: [value] } } }]]) },
+        }));
+        const input = { kind: { $case: "exampleList" as const, value: { examples } } };
+        const start = now;
+        const { modelSpec, result } = await call(
+          client,
+          client.regress,
+          { modelSpec: { name: "swap", signatureName: "regress", versionChoice: undefined }, input },
+          noMetadata,
+        );
+        const ys = result!.regressions.map(({ value }) => value);
+        check("swap", versionOf(modelSpec), [x, x + 1], ys, meant.latest, start);
+      });
+    const restLane = () =>
+      lane(async (x) => {
+        const start = now;
         const { status: code, body } = await restLabelled("live", x);
+        assert.equal(code, 200, JSON.stringify(body));
         const [[y]] = body["predictions"] as [[number]];
-        const versions = [1n, 2n, 3n].filter((version) => answerOf(version, x) === y);
-        if (code === 200 && versions.length > 0) restAnswers++;
-        else wrong.push(`REST ${code}: ${JSON.stringify(body)}`);
-      }
-    };
-    const lanes = [0, 1, 2, 3].map(grpcLane);
-    lanes.push(restLane());
-    const moves: [bigint[], bigint][] = [
-      [[1n, 2n], 2n],
-      [[2n, 3n], 2n],
+        // REST names no version: the answer does.
+        check("m", BigInt(Math.round(y / (x + 100))), [x], [y], meant.live, start);
+        counts.rest++;
+      });
+    const lanes = [
+      predictLane("m"),
+      predictLane("m", { $case: "versionLabel", value: "live" }, meant.live),
+      predictLane("m", { $case: "versionLabel", value: "live" }, meant.live),
+      predictLane("m", { $case: "version", value: 3n }),
+      predictLane("swap", undefined, meant.latest),
+      regressLane(),
+      restLane(),
     ];
-    for (let round = 0; round < 2; round++) {
-      for (const [versions, live] of moves) {
-        await reload([model("m", { versions, labels: { live } })]);
-      }
-      await available(3n);
-      await reload([model("m", { versions: [2n, 3n], labels: { live: 3n } })]);
-      await reload([model("m", { versions: [1n, 3n], labels: { live: 3n } })]);
-      await available(1n);
-      await reload([model("m", { versions: [1n, 3n], labels: { live: 1n } })]);
-      await reload([model("m", { versions: [1n, 2n], labels: { live: 1n } })]);
-      await available(2n);
-    }
+    const swapTo = (version: number) =>
+      means("latest", BigInt(version), async () => {
+        folder.publish("swap", version, versionedModel(version));
+        await server.server.pollNow();
+        await available(BigInt(version), "swap");
+        folder.remove("swap", version - 1);
+      });
+    await means("live", 2n, () => apply([1n, 2n], 2n));
+    await apply([2n, 3n], 2n);
+    await Promise.all([available(3n), swapTo(2)]);
+    await means("live", 3n, () => apply([2n, 3n], 3n));
+    await apply([1n, 3n], 3n);
+    await Promise.all([available(1n), swapTo(3)]);
+    await means("live", 1n, () => apply([1n, 3n], 1n));
+    await apply([1n, 2n], 1n);
+    await available(2n);
     stopped = true;
     await Promise.all(lanes);
     assert.deepEqual(wrong, []);
-    assert.deepEqual([...answered.keys()].sort(), [1n, 2n, 3n]);
-    assert.ok(restAnswers > 0);
+    assert.equal(counts.answered + counts.missing, counts.sent);
+    assert.deepEqual([...answeredBy.m].sort(), [1n, 2n, 3n]);
+    assert.deepEqual([...answeredBy.swap].sort(), [1n, 2n, 3n]);
+    assert.ok(counts.rest > 0 && counts.missing > 0, JSON.stringify(counts));
   });
 
-  const available = async (version: bigint) => {
+  const available = async (version: bigint, name = "m") => {
     for (let attempt = 0; attempt < 1000; attempt++) {
-      const versions = server.server.repository.getModelStatus("m");
+      const versions = server.server.repository.getModelStatus(name);
       if (versions.some((each) => each.version === version && each.state === "AVAILABLE")) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    assert.fail(`version ${version} never became available`);
+    assert.fail(`version ${version} of ${name} never became available`);
   };
 
   it("unloads everything for an empty list", async () => {

@@ -58,7 +58,17 @@ export class TargetReader {
     return this.#task === "classification" ? this.#cells : undefined;
   }
 
-  /** Throws INVALID_ARGUMENT when there is nothing to learn: one class, as many classes as rows, one number. */
+  /** Throws INVALID_ARGUMENT when there are as many classes as rows, or nearly. */
+  requireFewClasses(): void {
+    const classes = this.#labels.size;
+    if (classes > 2 && classes > this.count / 2) {
+      throw invalidArgument(
+        `column "${this.column}" has ${classes} classes in ${this.count} rows; to predict a number, ask for regression`,
+      );
+    }
+  }
+
+  /** Throws INVALID_ARGUMENT when there is nothing to learn: one class, one number. */
   fit(trainRows: Uint32Array): FittedTarget {
     return this.#task === "classification" ? this.#fitClasses(trainRows) : this.#fitNumbers(trainRows);
   }
@@ -90,11 +100,6 @@ export class TargetReader {
       const only = labels[[...seen][0] ?? 0];
       throw invalidArgument(
         `column "${column}" is "${only}" in every row to train on; two classes are needed at least`,
-      );
-    }
-    if (labels.length > 2 && labels.length > this.count / 2) {
-      throw invalidArgument(
-        `column "${column}" has ${labels.length} classes in ${this.count} rows; to predict a number, ask for regression`,
       );
     }
     const labelType = labels.every(isWholeNumber) ? "int64" : "string";

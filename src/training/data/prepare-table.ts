@@ -47,13 +47,16 @@ export function prepareTable(table: Table, options: TableOptions): PreparedTable
   const survey = surveyTable(table, options);
   const { target: reader, weights } = survey;
   if (reader.count === 0) throw invalidArgument("the table has no rows");
+  if (options.fitted === undefined) reader.requireFewClasses();
   const split = splitRows(reader.count, options.validationSplit ?? 0.2, options.seed, reader.classes);
   if (options.fitted !== undefined) {
     const { preparation, target } = options.fitted;
     return { preparation, target, targets: reader.values(target), weights, split, notices: [] };
   }
   const target = reader.fit(split.train);
-  const { columns, notices } = fitColumns(table, kindsOf(table, options, specs, survey), options, specs, split);
+  const kinds = kindsOf(table, options, specs, survey);
+  const { columns, notices: fitted } = fitColumns(table, kinds, options, specs, split);
+  const notices = [...doubtfulKinds(table, kinds, specs, survey), ...fitted];
   if (columns.length === 0) throw invalidArgument(["there is no column to learn from", ...notices].join("; "));
   return { preparation: { columns }, target, targets: reader.values(target), weights, split, notices };
 }
@@ -86,6 +89,8 @@ interface Look {
   /** Words, over all cells that are neither numbers nor booleans. */
   words: number;
   texts: number;
+  /** The first cell that is neither missing nor a number. */
+  oddOne: { readonly row: number; readonly cell: Cell } | undefined;
 }
 
 interface Survey {
@@ -96,7 +101,7 @@ interface Survey {
 
 function surveyTable(table: Table, options: TableOptions): Survey {
   const looks = table.columns.map(
-    (): Look => ({ present: 0, missing: 0, numbers: 0, booleans: 0, words: 0, texts: 0 }),
+    (): Look => ({ present: 0, missing: 0, numbers: 0, booleans: 0, words: 0, texts: 0, oddOne: undefined }),
   );
   const target = new TargetReader(options.target, options.task);
   const targetPlace = table.columns.indexOf(options.target);
@@ -106,7 +111,7 @@ function surveyTable(table: Table, options: TableOptions): Survey {
   for (const cells of table.rows()) {
     target.add(cells[targetPlace]!, row);
     if (weightPlace >= 0) weights.push(requireWeight(cells[weightPlace]!, row, options.weight!));
-    for (let place = 0; place < looks.length; place++) look(looks[place]!, cells[place]!);
+    for (let place = 0; place < looks.length; place++) look(looks[place]!, cells[place]!, row);
     row += 1;
   }
   return { looks, target, weights: weightPlace >= 0 ? Float32Array.from(weights) : undefined };
@@ -122,14 +127,18 @@ function requireWeight(cell: Cell, row: number, column: string): number {
   return weight;
 }
 
-function look(seen: Look, cell: Cell): void {
+function look(seen: Look, cell: Cell, row: number): void {
   if (isMissing(cell)) {
     seen.missing += 1;
     return;
   }
   seen.present += 1;
-  if (asNumber(cell) !== undefined) seen.numbers += 1;
-  else if (asBoolean(cell) !== undefined) seen.booleans += 1;
+  if (asNumber(cell) !== undefined) {
+    seen.numbers += 1;
+    return;
+  }
+  seen.oddOne ??= { row, cell };
+  if (asBoolean(cell) !== undefined) seen.booleans += 1;
   else {
     seen.texts += 1;
     seen.words += asText(cell).split(/\s+/).length;
@@ -159,6 +168,25 @@ function kindByLook({ present, missing, numbers, booleans, words, texts }: Look)
   if (booleans === present && missing === 0) return "boolean";
   // Few words name something; many say something.
   return texts > 0 && words / texts >= 3 ? "text" : "category";
+}
+
+/** A slip of the pen makes words of a column of numbers: better said than found out later. */
+function doubtfulKinds(
+  table: Table,
+  kinds: readonly (UsedKind | undefined)[],
+  specs: readonly ColumnSpec[],
+  { looks }: Survey,
+): string[] {
+  return table.columns.flatMap((name, place) => {
+    const { numbers, present, oddOne } = looks[place]!;
+    const kind = kinds[place];
+    const said = specs.find((each) => each.name === name)?.kind !== undefined;
+    if (kind === undefined || kind === "number" || said || oddOne === undefined || numbers <= present / 2) return [];
+    const { row, cell } = oddOne;
+    return [
+      `column "${name}" holds numbers in ${numbers} of ${present} rows, but ${JSON.stringify(cell)} in ${rowName(row)}: it is used as a ${kind}; with kind number, such a row is refused`,
+    ];
+  });
 }
 
 function fitColumns(

@@ -236,11 +236,8 @@ class LayerBuilder {
     requireInteger(`${this.#place}: dimensions`, dimensions, { min: 1 });
     const indices = x.dtype === "int64" || x.dtype === "int32" ? x.name : this.#e.cast(x.name, "int64");
     this.#room.weights(this.#place, vocabulary * dimensions);
-    const table = this.#graph.initializer(this.#graph.fresh(`${this.#name}/weight`), {
-      dtype: "float32",
-      shape: [vocabulary, dimensions],
-      data: this.#weights.normal(vocabulary * dimensions, 0.05),
-    });
+    const drawn = this.#weights.normal(vocabulary * dimensions, 0.05);
+    const table = this.#initializer("weight", [vocabulary, dimensions], drawn);
     return { name: this.#node("Gather", [table, indices]), dtype: "float32", shape: [...x.shape, dimensions] };
   }
 
