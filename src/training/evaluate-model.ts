@@ -1,21 +1,22 @@
 // Judging a file as it is, on rows with answers: what a gate asks before a version is published.
 import { decodeGraphModel, Graph, rewriteForRuntime } from "../onnx/index.js";
 import { StepSession } from "../runtime/index.js";
-import type { NumericTensor } from "../tensor/index.js";
-import { targetFieldOf } from "./build-examples.js";
+import { failedPrecondition } from "../status.js";
+import { elementTypeInfo, formatShape, type NumericTensor } from "../tensor/index.js";
+import type { AnsweredRows } from "./answered-rows.js";
 import { requireClasses, requireTargets } from "./check-targets.js";
 import { type ColumnDrift, measureDrift } from "./data/drift.js";
 import { prepareTable } from "./data/prepare-table.js";
 import type { Table } from "./data/table.js";
 import { type Evaluation, Evaluator } from "./evaluator.js";
-import { type Examples, fieldOf, MemoryExamples, sampleFeeds, targetField, weightField } from "./examples.js";
+import { type Examples, MemoryExamples, rowSize, sampleFeeds, targetField, weightField } from "./examples.js";
 import { readTrainingRecord, requireTableRecord, withOutput } from "./exported-model.js";
 import { chooseOutput, defaultLoss } from "./fine-tuning.js";
-import { numbers } from "./graph-emitter.js";
-import { findLogits } from "./losses.js";
-import { type RawRows, TableRows } from "./raw-rows.js";
+import { findLogits, type LossOptions, type Predictions, validateLossOptions } from "./losses.js";
+import { fixedRows } from "./open-batch.js";
+import { type RawRows, repeatRows, TableRows } from "./raw-rows.js";
 import type { TrainableModel } from "./step-graph.js";
-import { TensorExamples } from "./tensor-examples.js";
+import { answeredRows } from "./tabular-training.js";
 import { tensorRows, withClassNumbers } from "./tensor-rows.js";
 import type { TensorSet } from "./tensor-set.js";
 import { type GivenTrainingOptions, type TrainingOptions, validateTrainingOptions } from "./training-options.js";
@@ -58,31 +59,34 @@ export function evaluateOnTable(
     ...given,
     loss: { ...loss, fromLogits: areLogits ? "yes" : "no" },
   });
-  const field = targetFieldOf(target, loss.kind === "sparse_categorical_crossentropy");
-  const rows = predicted.shape[0]!;
-  const targets = numbers(field.dtype, Array.from(prepared.targets));
-  const tensors = new Map<string, NumericTensor>([
-    [value, predicted],
-    [targetField, { dtype: field.dtype, shape: [rows, ...field.shape], data: targets }],
-  ]);
-  if (prepared.weights !== undefined) {
-    tensors.set(weightField, { dtype: "float32", shape: [rows], data: prepared.weights });
-  }
+  const answered = answeredRows(table, prepared, loss.kind === "sparse_categorical_crossentropy");
   const rescale = target.kind === "number" ? { mean: target.mean, scale: target.scale } : undefined;
-  const evaluation = judge({ ...passingOn(value, predicted), rescale }, options, new MemoryExamples(tensors));
+  const model = { ...passingOn(value, predicted), rescale };
+  const evaluation = judge(model, options, answeredExamples(value, predicted, answered));
   const classLabels = target.kind === "classes" ? target.labels : undefined;
   return { ...evaluation, classLabels, drift: measureDrift(preparation, table) };
 }
 
-function valuesOf(file: Uint8Array, name: string, rows: RawRows): NumericTensor {
+/**
+ * What a model gives for all rows, [rows, ...].
+ * @param rowsAtOnce what it takes; the last batch is filled up
+ */
+function valuesOf(file: Uint8Array, name: string, rows: RawRows, rowsAtOnce?: number): NumericTensor {
   const session = new StepSession(file);
   const parts: Float32Array[] = [];
   let shape: readonly number[] = [];
   try {
-    for (const feeds of rows.batches(256)) {
-      const part = session.run(feeds, [name]).get(name)!;
+    for (const feeds of rows.batches(rowsAtOnce ?? 256)) {
+      const count = [...feeds.values()][0]!.shape[0]!;
+      const full = rowsAtOnce === undefined ? feeds : repeatRows(feeds, rowsAtOnce);
+      const part = session.run(full, [name]).get(name)!;
+      if (part.dtype !== "float32" || part.shape[0] !== (rowsAtOnce ?? count)) {
+        throw failedPrecondition(
+          `"${name}" is ${part.dtype} of shape ${formatShape(part.shape)} for ${count} rows; float32, rows first, is judged`,
+        );
+      }
       shape = part.shape.slice(1);
-      parts.push(part.data as Float32Array);
+      parts.push((part.data as Float32Array).subarray(0, (part.data.length / part.shape[0]!) * count));
     }
   } finally {
     session.release();
@@ -125,22 +129,57 @@ function judge(model: TrainableModel, options: TrainingOptions, examples: Exampl
 
 /**
  * The loss and metrics of any model over tensors; a loss that is not given is the one it was trained on here, or what
- * suits the targets. Throws as FineTuning.start() does.
+ * suits the targets. The model runs as it is served, whatever it is made of. Throws as FineTuning.start() does.
  */
 export function evaluateOnTensors(
   file: Uint8Array,
   data: TensorSet,
   given: { readonly output?: string | undefined; readonly training: GivenTrainingOptions },
 ): Evaluation {
-  const { graph, operatorSets, metadata } = decodeGraphModel(rewriteForRuntime(file));
+  const runnable = rewriteForRuntime(file);
+  const { graph, operatorSets, metadata } = decodeGraphModel(runnable);
   const past = readTrainingRecord(metadata);
   const output = chooseOutput(graph, given.output, past);
   const usual = defaultLoss(graph, output, past, data.target);
-  const loss = withClassNumbers({ ...usual, ...given.training.loss }, data.target);
-  const options = validateTrainingOptions({ ...given.training, loss });
-  const answered = tensorRows(graph, data, options.loss.kind);
-  const examples = new TensorExamples(data, answered);
-  const inputs = graph.inputs.map(({ name }) => fieldOf(examples, name));
-  const model = { graph, operatorSets, inputs, output, parameters: [], trainDropout: false, trainBatchNorm: false };
-  return judge(model, options, examples);
+  const loss = validateLossOptions(withClassNumbers({ ...usual, ...given.training.loss }, data.target));
+  const rows = tensorRows(graph, data, loss.kind);
+  const { value, areLogits } = siteOfLoss(graph, operatorSets, output, loss);
+  const predicted = valuesOf(withOutput(runnable, value), value, rows.rows, fixedRows(graph));
+  const options = validateTrainingOptions({
+    ...given.training,
+    loss: { ...loss, fromLogits: areLogits ? "yes" : "no" },
+  });
+  return judge(passingOn(value, predicted), options, answeredExamples(value, predicted, rows));
 }
+
+/** Where the loss attaches; behind a Softmax of older operator sets, which has an axis of another meaning. */
+function siteOfLoss(
+  graph: Graph,
+  operatorSets: ReadonlyMap<string, number>,
+  output: string,
+  loss: LossOptions,
+): Predictions {
+  const rank = graph.outputs.find(({ name }) => name === output)?.shape?.length ?? 2;
+  const site = findLogits(graph, output, loss, () => rank);
+  return (operatorSets.get("") ?? 21) >= 13 || site.value === output ? site : { value: output, areLogits: false };
+}
+
+function answeredExamples(name: string, predicted: NumericTensor, rows: AnsweredRows): MemoryExamples {
+  const { count, target, weighted } = rows;
+  const size = rowSize(target);
+  const targets = new (elementTypeInfo(target.dtype).array!)(count * size) as Float32Array;
+  const weights = new Float32Array(count).fill(1);
+  for (let first = 0; first < count; first += answersAtOnce) {
+    const answers = rows.answers(first, Math.min(first + answersAtOnce, count));
+    targets.set(answers.targets as Float32Array, first * size);
+    if (answers.weights !== undefined) weights.set(answers.weights, first);
+  }
+  const tensors = new Map<string, NumericTensor>([
+    [name, predicted],
+    [targetField, { dtype: target.dtype, shape: [count, ...target.shape], data: targets }],
+  ]);
+  if (weighted) tensors.set(weightField, { dtype: "float32", shape: [count], data: weights });
+  return new MemoryExamples(tensors);
+}
+
+const answersAtOnce = 4096;

@@ -14,6 +14,7 @@ import {
 import type { LossOptions } from "./losses.js";
 import { drawNewHead, type NewHead } from "./new-head.js";
 import { ofValidation } from "./of-validation.js";
+import { fixedRows, openBatch } from "./open-batch.js";
 import type { Parameter } from "./optimizers/parameter-memory.js";
 import { matchesAny, trainableTensors } from "./parameter-slots.js";
 import { PreparedTraining, type TrainingSurroundings } from "./prepared-training.js";
@@ -46,6 +47,13 @@ export interface FineTuningOptions {
   readonly surroundings?: TrainingSurroundings | undefined;
 }
 
+/** What a model takes and gives, and what its classes will be called. */
+interface BaseInterface {
+  readonly declared: readonly GraphValue[];
+  readonly rowsAtOnce: number | undefined;
+  readonly classLabels: readonly string[] | undefined;
+}
+
 /** Any ONNX model that can be differentiated, to be trained further on tensors. */
 export class FineTuning extends PreparedTraining {
   readonly options: TrainingOptions;
@@ -54,14 +62,17 @@ export class FineTuning extends PreparedTraining {
   readonly #head: NewHead | undefined;
   readonly #declared: readonly GraphValue[];
   readonly #classLabels: readonly string[] | undefined;
+  readonly #rowsAtOnce: number | undefined;
 
   /**
    * Throws INVALID_ARGUMENT when data, model and options do not fit, FAILED_PRECONDITION when the model cannot be
    * trained, naming the node that stands in the way.
    */
   static start(file: Uint8Array, data: TensorSet, given: FineTuningOptions): FineTuning {
-    const { graph, operatorSets, metadata } = decodeGraphModel(rewriteForRuntime(file));
+    const runnable = rewriteForRuntime(file);
+    const { graph, operatorSets, metadata } = decodeGraphModel(runnable);
     const declared = [...graph.outputs];
+    const rowsAtOnce = fixedRows(graph);
     const past = readTrainingRecord(metadata);
     const output = chooseOutput(graph, given.output, past);
     const usual: Partial<LossOptions> =
@@ -70,11 +81,12 @@ export class FineTuning extends PreparedTraining {
         : { kind: "sparse_categorical_crossentropy" };
     const loss = withClassNumbers({ ...usual, ...given.training.loss }, data.target);
     const options = validateTrainingOptions({ ...given.training, loss });
+    const rows = tensorRows(graph, data, options.loss.kind);
+    openBatch(graph, { file: runnable, output, rows: rows.rows, operatorSets });
     const head =
       given.headClasses === undefined ? undefined : drawNewHead(graph, output, given.headClasses, options.seed);
     if (head !== undefined) requireFreeOutputs(past);
     const parameters = chooseParameters(graph, given, head);
-    const rows = tensorRows(graph, data, options.loss.kind);
     const { validation } = given;
     const classes = classesOf(data, options.loss.kind);
     requireSeveralClasses(classes, head !== undefined);
@@ -94,7 +106,7 @@ export class FineTuning extends PreparedTraining {
     const trained = parameters.map(({ name }) => name);
     const kept = past?.output === output ? past : undefined;
     const record: TrainingRecord = { ...kept, output, loss: options.loss, threshold, parameters: trained };
-    return new FineTuning(inputs, file, record, head, declared, given.classLabels);
+    return new FineTuning(inputs, file, record, head, { declared, rowsAtOnce, classLabels: given.classLabels });
   }
 
   private constructor(
@@ -102,11 +114,11 @@ export class FineTuning extends PreparedTraining {
     file: Uint8Array,
     record: TrainingRecord,
     head: NewHead | undefined,
-    declared: readonly GraphValue[],
-    classLabels: readonly string[] | undefined,
+    { declared, rowsAtOnce, classLabels }: BaseInterface,
   ) {
     super(inputs);
     this.#classLabels = classLabels;
+    this.#rowsAtOnce = rowsAtOnce;
     this.options = inputs.options;
     this.#file = file;
     this.#record = record;
@@ -124,7 +136,7 @@ export class FineTuning extends PreparedTraining {
     const weights = new Map([...(this.#head?.weights ?? []), ...this.trainer.weights()]);
     const file = exportPatched(this.#file, { weights, ...this.#newShapes() }, metadata);
     const { feeds, predicted } = this.firstRows();
-    verifyExported(withOutput(rewriteForRuntime(file), output), feeds, output, predicted.output);
+    verifyExported(withOutput(rewriteForRuntime(file), output), feeds, output, predicted.output, this.#rowsAtOnce);
     return file;
   }
 
@@ -178,8 +190,8 @@ export function defaultLoss(
   target: Field,
 ): Partial<LossOptions> {
   if (past?.output === output) return past.loss;
-  const declared = graph.outputs.find(({ name }) => name === output)?.shape;
-  return { kind: lossOfTargets(target, declared?.at(-1) === 1) };
+  const row = graph.outputs.find(({ name }) => name === output)?.shape?.slice(1);
+  return { kind: lossOfTargets(target, row?.every((size) => size === 1) ?? false) };
 }
 
 function requireFreeOutputs(past: TrainingRecord | undefined): void {

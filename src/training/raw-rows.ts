@@ -82,7 +82,8 @@ export class TensorRows implements RawRows {
   }
 }
 
-function repeatRows(tensors: ReadonlyMap<string, Tensor>, count: number): Map<string, Tensor> {
+/** So many rows: the first ones, again and again where there are fewer. */
+export function repeatRows(tensors: ReadonlyMap<string, Tensor>, count: number): Map<string, Tensor> {
   return new Map(
     [...tensors].map(([name, tensor]) => {
       const { dtype, shape } = tensor;

@@ -160,7 +160,7 @@ export function buildEvaluationGraph(model: TrainableModel, loss: LossOptions, s
     model: encodeGraphModel(graph, { operatorSets: model.operatorSets }),
     loss: site.loss,
     predictions,
-    predictionShape: shapes.get(site.predictions.value)!.shape.slice(1),
+    predictionShape: site.predictionShape,
     target: site.target,
     statistics,
   };
@@ -276,23 +276,42 @@ function statisticNames(graph: Graph, node: GraphNode): readonly string[] {
   return names;
 }
 
+interface LossAttachment {
+  readonly loss: string;
+  readonly target: Field;
+  readonly predictions: Predictions;
+  /** Of one row. */
+  readonly predictionShape: readonly number[];
+}
+
 function attachLoss(
   graph: Graph,
   model: TrainableModel,
   loss: LossOptions,
   infoOf: (name: string) => ValueInfo | undefined,
   batch: number | "N",
-): { readonly loss: string; readonly target: Field; readonly predictions: Predictions } {
-  const predictions = findLogits(graph, model.output, loss, (name) => infoOf(name)!.shape.length);
+): LossAttachment {
+  let predictions = findLogits(graph, model.output, loss, (name) => infoOf(name)!.shape.length);
   const info = infoOf(predictions.value);
   if (info === undefined) throw failedPrecondition(`the model has no value "${model.output}"`);
-  const { dtype, shape } = info;
+  const { dtype } = info;
+  let { shape } = info;
   if (dtype !== "float32" || shape.length === 0) {
     throw failedPrecondition(
       `a loss wants predictions in float32, rows first; "${predictions.value}" is ${dtype} of shape ${formatShape(shape)}`,
     );
   }
   const sparse = loss.kind === "sparse_categorical_crossentropy";
+  if (
+    loss.kind.endsWith("categorical_crossentropy") &&
+    shape.length > 2 &&
+    shape.slice(2).every((size) => size === 1)
+  ) {
+    // Nets that end in a convolution give [N, classes, 1, 1].
+    const [flat] = graph.node("Flatten", [predictions.value], { axis: 1 });
+    predictions = { ...predictions, value: flat! };
+    shape = shape.slice(0, 2);
+  }
   if (loss.kind.endsWith("categorical_crossentropy") && (shape.length < 2 || shape.at(-1)! < 2)) {
     throw invalidArgument(
       `${loss.kind} wants one prediction a class; the model gives ${formatShape(shape.slice(1))} a row`,
@@ -312,7 +331,7 @@ function attachLoss(
     targets: lossInputs.targets,
     sampleWeights: lossInputs.weights,
   });
-  return { loss: name, target, predictions };
+  return { loss: name, target, predictions, predictionShape: shape.slice(1) };
 }
 
 /** What the graph takes besides the model's inputs, for a run that only asks for shapes. */

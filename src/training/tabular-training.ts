@@ -178,7 +178,8 @@ export function prepareTables(table: Table, validation: Table | undefined, optio
   return { table, prepared, validation: { table: validation, prepared: others } };
 }
 
-function answeredRows(table: Table, { preparation, target, targets, weights }: PreparedTable, sparse: boolean) {
+/** The rows of a table with what they are to be, as a loss takes it. */
+export function answeredRows(table: Table, { preparation, target, targets, weights }: PreparedTable, sparse: boolean) {
   const field = targetFieldOf(target, sparse);
   const rows = new TableRows(table, preparation);
   return new RowsWithNumbers(rows, field, numbers(field.dtype, Array.from(targets)), weights);

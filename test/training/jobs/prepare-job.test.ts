@@ -379,6 +379,39 @@ describe("preparing a job", () => {
     assert.equal(evaluation!.metrics["accuracy"], 1);
   });
 
+  it("tunes a model that takes one row at a time, and that is what its file goes on to take", async () => {
+    const graph = new Graph();
+    graph.input("p", "float32", [1, 2]);
+    graph.initializer("w", tensorOf("float32", [3, 2, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]));
+    const image = graph.initializer("image", tensorOf("int64", [4], [1, 2, 1, 1]));
+    const [shaped] = graph.node("Reshape", ["p", image]);
+    const [scores] = graph.node("Conv", [shaped!, "w"]);
+    graph.node("Softmax", [scores!], { axis: 1 }, { outputs: ["y"] });
+    graph.output("y", "float32", [1, 3, 1, 1]);
+    const baseFile = join(jobFolder(), "model.onnx");
+    writeFileSync(baseFile, encodeGraphModel(graph, { operatorSets: new Map([["", 9]]), irVersion: 4 }));
+    const { file, path, evaluation } = await train(jobSpec(tuning(), { training: quick }), pointTensors, { baseFile });
+    assert.ok(evaluation!.metrics["accuracy"]! > 0.9);
+    assert.deepEqual(decodeGraphModel(file).graph.inputs[0]!.shape, [1, 2]);
+    assert.deepEqual(run(file, { p: tensorOf("float32", [1, 2], [1, 0]) }, ["y"]).get("y")!.shape, [1, 3, 1, 1]);
+    const { data } = await jobData(pointTensors);
+    const { evaluation: again } = await evaluateServed(path, { model: { name: "m" } }, data);
+    assert.equal(again.rows, 60);
+    assert.ok(again.metrics["accuracy"]! > 0.9);
+
+    // Where the one is not only rows, answers would change: that is seen, and refused.
+    const [sum] = graph.node("ReduceSum", ["y"], { axes: [0] });
+    graph.node("Add", ["y", sum!], {}, { outputs: ["z"] });
+    graph.outputs = [];
+    graph.output("z", "float32", [1, 3, 1, 1]);
+    writeFileSync(baseFile, encodeGraphModel(graph, { operatorSets: new Map([["", 9]]), irVersion: 4 }));
+    await rejectsWith(
+      "FAILED_PRECONDITION",
+      /the model takes 1 rows at a time and cannot be trained on other numbers of them: .* export it with an open first axis/,
+      () => prepare(jobSpec(tuning(), { training: quick }), pointTensors, { baseFile }),
+    );
+  });
+
   it("takes weights that lie beside a base into the file", async () => {
     const first = await train(jobSpec(dense(2)), pointTensors);
     const model = ModelProto.decode(first.file);
