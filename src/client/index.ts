@@ -31,9 +31,11 @@ export type { ProtoJson } from "./training/proto-json.js";
 export {
   type AnyData,
   type EvaluateOptions,
+  type FollowOptions,
   type JobFilter,
   TrainingClient,
   type TrainOptions,
+  type WatchOptions,
 } from "./training/training-client.js";
 export type { ByteSource, Row, ServerFile, TensorData, TrainingData } from "./training/training-data.js";
 export type { JobStateName, TrainingEvent, TrainingJob, TrainingSpecJson } from "./training/training-messages.js";

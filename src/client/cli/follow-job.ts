@@ -1,9 +1,11 @@
+import type { StatusError } from "../../status.js";
 import type { JobEvents } from "../training/job-events.js";
+import type { FollowOptions } from "../training/training-client.js";
 import { hasEnded, type TrainingJob } from "../training/training-messages.js";
 import type { CommandIo } from "./command-line.js";
 import { eventJson, JobProgress } from "./job-progress.js";
 
-export interface FollowOptions {
+export interface FollowJobOptions {
   readonly json: boolean;
   /** What users write to run the command line. */
   readonly program: string;
@@ -16,16 +18,17 @@ export interface FollowOptions {
  * cancelled, 130 after Ctrl-C.
  */
 export async function followJob(
-  start: (signal: AbortSignal) => JobEvents,
+  start: (options: Required<FollowOptions> & { readonly signal: AbortSignal }) => JobEvents,
   io: CommandIo,
-  { json, program, afterwards }: FollowOptions,
+  { json, program, afterwards }: FollowJobOptions,
 ): Promise<number> {
   const interruption = new AbortController();
   const release = io.onInterrupt?.(() => interruption.abort());
   const progress = new JobProgress(io, program);
   let job: TrainingJob | undefined;
   try {
-    for await (const event of start(interruption.signal)) {
+    const onLost = (reason: StatusError) => progress.lost(reason);
+    for await (const event of start({ signal: interruption.signal, onLost })) {
       if (event.kind === "state") job = event.job;
       if (json) io.out(eventJson(event));
       else progress.show(event);

@@ -1,7 +1,7 @@
 // A job's events as they come, for people and for programs.
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Epoch, Job, JobEvent, type Plan, type Step, TrainingSpec } from "../../gen/onnxd/v1/training.js";
-import { type Code, codeName } from "../../status.js";
+import { type Code, codeName, type StatusError } from "../../status.js";
 import { toProtoJson } from "../training/proto-json.js";
 import {
   hasEnded,
@@ -58,6 +58,11 @@ export class JobProgress {
       case "checkpoint":
         break;
     }
+  }
+
+  /** The server has gone away, and is asked again. */
+  lost({ code }: StatusError): void {
+    this.#line.show(`the server does not answer (${codeName(code)}); trying again`);
   }
 
   /** Takes away what does not last. */

@@ -108,7 +108,7 @@ async function act(
       return show(job, formatJob(job, line.program, io.columns));
     }
     case "watch":
-      return await followJob((signal) => client.watchJob(id, { ...options, signal }), io, {
+      return await followJob((following) => client.watchJob(id, { ...options, ...following }), io, {
         json: line.json,
         program: line.program,
       });

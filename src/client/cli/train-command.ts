@@ -6,7 +6,7 @@ import { parseExactJson } from "../exact-json.js";
 import { defaultSignature } from "../model-client.js";
 import { TensorFlowServingClient } from "../tensorflow-serving-client.js";
 import { toProtoJson } from "../training/proto-json.js";
-import { type AnyData, TrainingClient } from "../training/training-client.js";
+import { type AnyData, type FollowOptions, TrainingClient } from "../training/training-client.js";
 import { specOf, type TrainingJob, type TrainingSpecJson } from "../training/training-messages.js";
 import { type Command, type CommandIo, type CommandLine, requireFile, sharedHelp } from "./command-line.js";
 import { followJob } from "./follow-job.js";
@@ -81,11 +81,11 @@ async function train(
     return 0;
   }
   const idempotencyKey = line.text("idempotency_key");
-  const start = (signal?: AbortSignal) =>
+  const start = (following: FollowOptions & { readonly signal?: AbortSignal } = {}) =>
     client.train(spec, data, {
       ...options,
       ...(idempotencyKey !== undefined && { idempotencyKey }),
-      ...(signal !== undefined && { signal }),
+      ...following,
     });
   if (line.has("detach")) {
     for await (const event of start()) {

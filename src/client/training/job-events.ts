@@ -10,6 +10,10 @@ export interface JobCalls {
   readonly open: (options: CallOptions) => AsyncIterable<JobEvent>;
   /** Whether that call can be made again when nothing has been heard of the job. */
   readonly mayReopen: boolean;
+  /** Attempts in a row, at most, to come back to a job that has been heard of. */
+  readonly followAttempts: number;
+  /** Told before each time that the events are asked for again. */
+  readonly onLost: ((reason: StatusError) => void) | undefined;
   /** WatchJob. */
   readonly watch: (id: string, from: bigint, options: CallOptions) => AsyncIterable<JobEvent>;
 }
@@ -50,7 +54,7 @@ export class JobEvents implements AsyncIterable<TrainingEvent> {
 }
 
 async function* follow(
-  { open, mayReopen, watch }: JobCalls,
+  { open, mayReopen, watch, followAttempts, onLost }: JobCalls,
   { clock, random, retry }: ResolvedClientOptions,
   { timeoutMs, ...options }: CallOptions,
 ): AsyncGenerator<TrainingEvent, void, undefined> {
@@ -80,9 +84,11 @@ async function* follow(
       // The server may not have noticed yet that the call before this one, of the same key, is gone.
       const overtaken = failures > 0 && jobId === "" && thrown instanceof StatusError && thrown.code === Code.ABORTED;
       if (!overtaken && !isTransient(thrown, options.signal)) throw thrown;
-      if (++failures >= retry.maxAttempts || (jobId === "" && !mayReopen)) throw thrown;
+      const attempts = jobId === "" ? (mayReopen ? retry.maxAttempts : 1) : followAttempts;
+      if (++failures >= attempts) throw thrown;
       const delayMs = backoffMs(retry, failures, random);
       if (clock.now() + delayMs >= deadlineMs) throw thrown;
+      onLost?.(thrown as StatusError);
       await wait(clock, delayMs, options.signal);
     }
   }

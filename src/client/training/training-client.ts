@@ -19,7 +19,7 @@ import {
   TrainRequest,
   WatchJobRequest,
 } from "../../gen/onnxd/v1/training.js";
-import { internal, invalidArgument } from "../../status.js";
+import { internal, invalidArgument, type StatusError } from "../../status.js";
 import {
   type CallOptions,
   type ClientOptions,
@@ -37,7 +37,17 @@ import { type JobStateName, jobOf, specOf, type TrainingJob, type TrainingSpecJs
 /** A file of the server's goes with a file of the server's, and data of one's own with such. */
 export type AnyData = TrainingData | ServerFile;
 
-export interface TrainOptions extends CallOptions {
+export interface FollowOptions {
+  /** Told when the server went away, before a job's events are asked for again. */
+  readonly onLost?: (reason: StatusError) => void;
+}
+
+export interface WatchOptions extends CallOptions, FollowOptions {
+  /** The first event wanted. Default: the first there was. */
+  readonly from?: bigint;
+}
+
+export interface TrainOptions extends CallOptions, FollowOptions {
   /** Rows to validate on, not to train on. Default: what the spec's validation_split sets aside. */
   readonly validation?: AnyData;
   /** Train with the same key and spec is the same job. At most 128 characters. Default: a new one. */
@@ -69,15 +79,17 @@ export interface EvaluateOptions extends VersionOptions {
 export class TrainingClient {
   readonly #channel: GrpcChannel;
   readonly #options: ResolvedClientOptions;
+  readonly #followAttempts: number;
 
   /**
    * @param target "host:port", "grpc://host:port", "grpcs://host:port" (TLS) or "unix:/path"
-   * @param options as any client's, but that 10 attempts are made unless told otherwise, about 20 seconds in all, and
-   *   counted from the last event: a server that starts again is waited for
+   * @param options as any client's; unless told otherwise, 10 attempts are made to come back to a job that has been heard
+   *   of, about 20 seconds in all: a server that starts again is waited for
    */
   constructor(target: string, options: ClientOptions = {}) {
     const { address, tls } = grpcTarget(target);
-    this.#options = resolveClientOptions({ ...options, retry: { maxAttempts: 10, ...options.retry } }, tls);
+    this.#options = resolveClientOptions(options, tls);
+    this.#followAttempts = options.retry?.maxAttempts ?? 10;
     this.#channel = new GrpcChannel(address, this.#options);
   }
 
@@ -130,7 +142,12 @@ export class TrainingClient {
     return await this.#channel.call(methods.startJob, request, options);
   }
 
-  #train(spec: TrainingSpec, sets: DataSets, header: JobHeader, callOptions: CallOptions): JobEvents {
+  #train(
+    spec: TrainingSpec,
+    sets: DataSets,
+    header: JobHeader,
+    { onLost, ...callOptions }: CallOptions & FollowOptions,
+  ): JobEvents {
     const [data, validation] = sets;
     const watch = (id: string, from: bigint, options: CallOptions) => this.#watch(id, from, options);
     const startAndWatch = async function* (this: TrainingClient, options: CallOptions) {
@@ -154,6 +171,8 @@ export class TrainingClient {
       // Half of a stream is no data set: what cannot be read again cannot be sent again.
       mayReopen: sets.every((set) => set === undefined || "serverFile" in set || isRepeatable(set)),
       watch,
+      followAttempts: this.#followAttempts,
+      onLost,
     };
     return new JobEvents(calls, this.#options, callOptions, header.idempotencyKey);
   }
@@ -178,12 +197,14 @@ export class TrainingClient {
   }
 
   /** The events from a given one on (default: from the first), then those to come until the job ends. */
-  watchJob(id: string, { from = 1n, ...options }: CallOptions & { readonly from?: bigint } = {}): JobEvents {
+  watchJob(id: string, { from = 1n, onLost, ...options }: WatchOptions = {}): JobEvents {
     return new JobEvents(
       {
         open: (call) => this.#watch(id, from, call),
         mayReopen: true,
         watch: (_, next, call) => this.#watch(id, next, call),
+        followAttempts: this.#followAttempts,
+        onLost,
       },
       this.#options,
       options,

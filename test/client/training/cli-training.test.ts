@@ -181,6 +181,17 @@ onnxd metadata iris
     }
   });
 
+  it("says on a terminal that the server is gone, and goes on when it is back", async () => {
+    server.failures.push({ after: 2, code: Code.UNAVAILABLE });
+    const onOut = (text: string) => {
+      if (text.includes("preparing the data")) server.seen(2n);
+    };
+    const { exitCode, out } = await run(["train", spec, "--data", data], { columns: 100, onOut });
+    assert.equal(exitCode, 0);
+    assert.ok(out.includes("the server does not answer (UNAVAILABLE); trying again"));
+    assert.deepEqual(server.calls.slice(0, 2), ["Train", "WatchJob 3"]);
+  });
+
   it("prints an event a line for programs", async () => {
     const { exitCode, out } = await run(["train", spec, "--data", data, "--json"]);
     assert.equal(exitCode, 0);

@@ -229,9 +229,18 @@ describe("the training client", () => {
   });
 
   it("gives up after so many failures in a row, and at once on other errors", async () => {
-    for (let i = 0; i < 10; i++) server.failures.push({ after: 0, ...unavailable });
+    const fail = (after: number) => ({ after, ...unavailable });
+    server.failures.push(...[0, 0, 0, 0].map(fail));
     await rejectsWith("UNAVAILABLE", /gone/, () => client.watchJob("job-1").result());
-    assert.equal(server.calls.length, 10);
+    assert.equal(server.calls.length, 4);
+    // A job that has been heard of is waited for longer.
+    server.calls.length = 0;
+    server.failures.push(...[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].map(fail));
+    let lost = 0;
+    const events = client.watchJob("job-1", { onLost: () => lost++ });
+    await rejectsWith("UNAVAILABLE", /gone/, () => sequencesOf(events));
+    assert.deepEqual([server.calls.length, lost], [10, 9]);
+    server.failures.length = 0;
     server.failures.push({ after: 0, code: Code.PERMISSION_DENIED, details: "no" });
     await rejectsWith("PERMISSION_DENIED", /no/, () => client.train(spec, { csv }).result());
   });
