@@ -18,13 +18,16 @@ const python = [process.env["TENSORFLOW_SERVING_PYTHON"], findTool("python3")].f
   (path) => path !== undefined && spawnSync(path, ["-c", findPackages], { timeout: 20_000 }).status === 0,
 );
 
-const regression = (key: string) => `
+/** What examples of different length are padded with, in text form. */
+const padding = { floats: 'defaults { key: "x" value { dtype: DT_FLOAT float_val: -1 } }', texts: "" };
+const regression = (key: string, more = "") => `
   signature_def {
     key: "${key}"
     value {
       inputs { key: "x" value { name: "x" } }
       outputs { key: "outputs" value { name: "y" } }
       method_name: "tensorflow/serving/regress"
+      ${more}
     }
   }`;
 
@@ -45,12 +48,21 @@ describe("TensorFlow Serving's Python client", {
         join(folder.basePath("line"), "1", "signature_defs.pbtxt"),
         regression("regress") + regression("regress_again"),
       );
+      for (const [name, dtype] of [
+        ["floats", "float32"],
+        ["texts", "string"],
+      ] as const) {
+        folder.publish(name, 1, identityModel(dtype, ["batch", "steps"]));
+        writeFileSync(join(folder.basePath(name), "1", "signature_defs.pbtxt"), regression("padded", padding[name]));
+      }
       for (const dtype of carriedTypes) folder.publish(`identity_${dtype}`, 1, identityModel(dtype));
       const identities = carriedTypes.map((dtype) => [`identity_${dtype}`, ""]);
       const config = folder.writeConfig({
         half_plus_two: 'model_version_policy { all {} } version_labels { key: "stable" value: 1 }',
         iris: "",
         line: "",
+        floats: "",
+        texts: "",
         ...Object.fromEntries(identities),
       });
       await using server = await startTestServer(
@@ -63,6 +75,6 @@ describe("TensorFlow Serving's Python client", {
       const run = promisify(execFile)(python!, [script, server.target, folder.path], { timeout: 100_000 });
       const { stderr } = await run.catch((error) => assert.fail(`${error.stdout}\n${error.stderr}`));
       assert.match(stderr, /^OK$/m);
-      assert.match(stderr, /^Ran 15 tests/m);
+      assert.match(stderr, /^Ran 16 tests/m);
     });
 });

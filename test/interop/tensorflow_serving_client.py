@@ -211,6 +211,27 @@ class Examples(ClientTest):
         self.assertEqual(
             [each.model_spec.signature_name for each in response.results], ["regress", "regress_again"])
 
+    def test_variable_length_features_are_what_parse_example_makes_of_them(self):
+        random = np.random.default_rng(5)
+        kinds = {
+            "floats": (tf.float32, -1.0, lambda n: tf.train.Feature(
+                float_list=tf.train.FloatList(value=random.normal(size=n)))),
+            "texts": (tf.string, "", lambda n: tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[b"t%d" % i for i in range(n)]))),
+        }
+        for model, (dtype, default, feature) in kinds.items():
+            for lengths in ([3], [0], [2, 0, 5], random.integers(0, 9, 50)):
+                with self.subTest(model=model, lengths=lengths):
+                    rows = [tf.train.Example(features=tf.train.Features(
+                        feature={"x": feature(n)} if n else {})).SerializeToString() for n in lengths]
+                    spec = tf.io.FixedLenSequenceFeature([], dtype, allow_missing=True, default_value=default)
+                    expected = tf.io.parse_example(rows, {"x": spec})["x"].numpy()
+                    request = predict_request(model, {"inputs": np.array(rows, dtype=object)}, signature="padded")
+                    answer = prediction.Predict(request, TIMEOUT).outputs["outputs"]
+                    got = tf.io.parse_tensor(answer.SerializeToString(), dtype).numpy()
+                    self.assertEqual(got.shape, expected.shape)
+                    self.assertEqual(got.tolist(), expected.tolist())
+
     def test_refusals(self):
         invalid = grpc.StatusCode.INVALID_ARGUMENT
         request = classification_pb2.ClassificationRequest()

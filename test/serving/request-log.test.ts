@@ -101,6 +101,17 @@ describe("a request log", () => {
     assert.deepEqual(told.sort(), ["m OK", "m OK", "m RESOURCE_EXHAUSTED"]);
   });
 
+  it("says beforehand that it has no room, so that a record need not be made", async () => {
+    const all = logs({ maxQueuedBytes: 25 });
+    all.configure([model("m", 1)]);
+    const log = all.sample("m")!;
+    assert.deepEqual([log.hasRoom(25), log.hasRoom(26)], [true, false]);
+    log.write(Buffer.from("twenty bytes of this"));
+    assert.equal(log.hasRoom(10), false);
+    await all.close();
+    assert.deepEqual(told.sort(), ["m OK", "m RESOURCE_EXHAUSTED", "m RESOURCE_EXHAUSTED"]);
+  });
+
   it("that cannot be written says so once, and counts every record", async () => {
     const all = logs();
     // A file lies where a directory would have to.

@@ -143,7 +143,12 @@ describe("TensorFlow Serving's messages", () => {
     };
     [servers.plain, servers.checked, servers.batched] = await Promise.all([
       started((folder) => publishModels(folder)),
-      started((folder) => publishModels(folder, ["line", "shapes"]), "--enable_signature_method_name_check"),
+      // The other transport has its turn here.
+      started(
+        (folder) => publishModels(folder, ["line", "shapes"]),
+        "--enable_signature_method_name_check",
+        "--grpc_transport=grpc-js",
+      ),
       started(
         (folder) => folder.writeConfig({ ...publishBatchedModels(folder), ...publishBrokenModels(folder) }),
         "--enable_batching",
