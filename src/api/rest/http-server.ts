@@ -49,6 +49,11 @@ export interface RestServerOptions {
   readonly enableSignatureMethodNameCheck: boolean;
   /** A place for the metrics beside /metrics and TensorFlow Serving's customary one. Default undefined. */
   readonly metricsPath: string | undefined;
+  /**
+   * From a request's first byte to its last; tables to train on take as long as they take. Default 300 000; looked at
+   * every 30 seconds, or as often as this says where it is less.
+   */
+  readonly requestTimeoutMs: number;
   /** Speak HTTPS. Default undefined: plain HTTP. */
   readonly tls: TlsOptions | undefined;
 }
@@ -95,9 +100,10 @@ export function createRestServer(deps: RestServerDeps, given: Partial<RestServer
     training,
     calls: options.enableCors ? { ...calls, corsHeaders: trainingCorsHeaders } : calls,
     bodyLimitBytes,
+    letTakeItsTime: ({ socket }) => connections.letTakeItsTime(socket),
   };
   const handshakes = options.tls && restHandshakes(options.tls, deps.logger);
-  const app = createApp({ tfsRoutes, oipRoutes, trainingRoutes }, connections, handshakes);
+  const app = createApp({ tfsRoutes, oipRoutes, trainingRoutes }, connections, handshakes, options.requestTimeoutMs);
   addOperationRoutes(app, {
     repository: deps.repository,
     servingSwitch: deps.servingSwitch,
@@ -138,10 +144,12 @@ export function validateRestServerOptions(given: Partial<RestServerOptions>): Re
     bodyLimitBytes: 64 * 1024 * 1024,
     enableSignatureMethodNameCheck: false,
     metricsPath: undefined,
+    requestTimeoutMs: 300_000,
     tls: undefined,
     ...given,
   };
   requireInteger("timeoutMs", options.timeoutMs, { max: 2 ** 31 - 1 });
+  requireInteger("requestTimeoutMs", options.requestTimeoutMs, { min: 1, max: 2 ** 31 - 1 });
   requireInteger("bodyLimitBytes", options.bodyLimitBytes, { min: 1, max: 2 ** 31 - 1 });
   return Object.freeze(options);
 }
@@ -163,11 +171,17 @@ function createApp(
   },
   connections: Connections,
   handshakes: RestHandshakes | undefined,
+  requestTimeoutMs: number,
 ): FastifyInstance {
   const { tfsRoutes, oipRoutes, trainingRoutes } = routes;
   const app = fastify({
     serverFactory: (handler) => {
-      const server = createServer({ keepAliveTimeout: keepAliveTimeoutMs }, (request, response) => {
+      const timeouts = {
+        keepAliveTimeout: keepAliveTimeoutMs,
+        requestTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: Math.min(30_000, requestTimeoutMs),
+      };
+      const server = createServer(timeouts, (request, response) => {
         connections.begin(request, response);
         const url = originForm(request.url ?? "");
         request.url = url;
@@ -182,7 +196,11 @@ function createApp(
     },
     // A call that comes on an open connection while the server closes is served like those before it.
     return503OnClosing: false,
-    clientErrorHandler: (error, socket) => answerMalformed(error, socket),
+    clientErrorHandler: (error, socket) => {
+      // Node tells of a request's timeout once, and leaves it to us what comes of it.
+      if (error.code === "ERR_HTTP_REQUEST_TIMEOUT" && connections.mayTakeItsTime(socket)) return;
+      answerMalformed(error, socket);
+    },
     frameworkErrors: (error, _request, reply: FastifyReply) => {
       void reply.code(400).type("application/json").send(errorBody(error.message));
     },
@@ -245,6 +263,7 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
 class Connections {
   closing = false;
   readonly #calls = new Map<Socket, number>();
+  readonly #patient = new WeakSet<Socket>();
   /** Called when the last connection has ended. */
   readonly #whenEmpty: (() => void)[] = [];
   /** Connections whose TLS handshake is under way, by their peer: a handshake comes back as another socket. */
@@ -281,11 +300,21 @@ class Connections {
   begin({ socket }: IncomingMessage, response: ServerResponse): void {
     this.#calls.set(socket, (this.#calls.get(socket) ?? 0) + 1);
     response.on("close", () => {
+      this.#patient.delete(socket);
       const left = (this.#calls.get(socket) ?? 1) - 1;
       if (!this.#calls.has(socket)) return;
       this.#calls.set(socket, left);
       if (this.closing && left === 0) socket.end();
     });
+  }
+
+  /** The request that is under way on this connection is not held to the time that others have. */
+  letTakeItsTime(socket: Socket): void {
+    this.#patient.add(socket);
+  }
+
+  mayTakeItsTime(socket: Socket): boolean {
+    return this.#patient.has(socket);
   }
 
   /** Ends the connections that have no call; the others follow when their calls have ended. */

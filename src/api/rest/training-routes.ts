@@ -28,6 +28,8 @@ export interface TrainingRoutesDeps {
   readonly calls: RestCallDeps;
   /** The largest body of JSON, as sent and inflated. Tables are as large as the intake takes. */
   readonly bodyLimitBytes: number;
+  /** From now on the request is not held to the time that others have to come in. */
+  readonly letTakeItsTime: (request: IncomingMessage) => void;
 }
 
 /** Answers a call under /v1/training. Never throws. */
@@ -118,6 +120,7 @@ async function start({ request, query, caller }: Received, deps: TrainingRoutesD
   const spec = parameters.text("spec");
   if (spec === undefined) throw invalidArgument("parameter spec is missing: the training spec as JSON");
   const given = startWithoutData(spec, parameters.text("idempotency_key") ?? "", parameters.flag("dry_run"));
+  deps.letTakeItsTime(request);
   return jobToJson(await training.startWith(given, tableOf(request, kind), caller));
 }
 

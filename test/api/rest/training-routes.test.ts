@@ -237,6 +237,21 @@ describe("POST /v1/training/jobs with a table", () => {
     assert.equal(door.training.intakes[0]!.text("train").length, 40 * piece.length);
   });
 
+  it("may take longer to come than other requests", async () => {
+    await using door = await RestDoor.open({ requestTimeoutMs: 50 });
+    const call = upload(door, `${jobs}?${specParameter}`);
+    call.write("a,species\n");
+    await until(() => door.training.intakes[0]?.pieces.length === 1);
+    // Begun later, and cut: the upload's time was up before.
+    const other = upload(door, "/v1/models/m:predict", { "content-length": "100" });
+    other.write("{");
+    assert.equal((await answerOf(other)).status, 408);
+    call.end("1,x\n");
+    const answer = await answerOf(call);
+    assert.equal(answer.status, 200, answer.body);
+    assert.equal(door.training.intakes[0]!.text("train"), "a,species\n1,x\n");
+  });
+
   it("leaves nothing when the client goes away in the middle", async () => {
     for (const headers of [csvType, { ...csvType, "content-encoding": "gzip" }]) {
       await using door = await RestDoor.open();
