@@ -2,7 +2,7 @@
 // with the data.
 import { closeSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { internal } from "../status.js";
+import { internal, resourceExhausted } from "../status.js";
 import { bytesOf, elementTypeInfo, type NumericData, type NumericTensor } from "../tensor/index.js";
 import { rowName } from "./data/table.js";
 import { type Examples, type Field, rowSize } from "./examples.js";
@@ -137,8 +137,14 @@ function sameRows(a: Uint32Array, b: Uint32Array): boolean {
 }
 
 function writeAll(handle: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; )
-    done += writeSync(handle, bytes, done, bytes.length - done, position + done);
+  try {
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(handle, bytes, done, bytes.length - done, position + done);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
+    throw resourceExhausted("the disk has no room for the rows that are made ready", { cause: error });
+  }
 }
 
 function readAll(handle: number, into: Uint8Array, position: number): void {

@@ -125,7 +125,7 @@ export class GraphEmitter {
 }
 
 /** Numbers as the data of a tensor. */
-export function numbers(dtype: ElementType, values: readonly number[]): NumericData {
+export function numbers(dtype: ElementType, values: ArrayLike<number>): NumericData {
   if (dtype === "int64") return BigInt64Array.from(values, BigInt);
   if (dtype === "uint64") return BigUint64Array.from(values, BigInt);
   const data = new (elementTypeInfo(dtype).array!)(values.length);

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../status.js";
 import type { Tensor } from "../tensor/index.js";
 import { type AnsweredRows, TrainThenValidation } from "./answered-rows.js";
 import { buildExamples } from "./build-examples.js";
@@ -5,7 +6,7 @@ import type { Split } from "./data/split-rows.js";
 import { rowName } from "./data/table.js";
 import type { Predicted } from "./evaluator.js";
 import type { ExampleStore, ExampleStoreOptions } from "./example-store.js";
-import { ExampleSubset, type Examples } from "./examples.js";
+import { ExampleSubset, type Examples, weightField } from "./examples.js";
 import { splitFrozenPrefix, type WholeModel } from "./frozen-prefix.js";
 import { bytesPerParameter, requireMemory } from "./memory-budget.js";
 import type { TrainableModel } from "./step-graph.js";
@@ -47,6 +48,8 @@ export class PreparedTraining {
     const { memoryBytes = Number.POSITIVE_INFINITY } = surroundings;
     const weights = trained.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     requireMemory(`${weights} weights in training`, bytesPerParameter * weights, memoryBytes);
+    // What is remembered of each row whatever it holds: its place in the order, in the split, and its answer.
+    requireMemory(`what is kept of ${rows.count} rows`, bytesPerRow * rows.count, memoryBytes);
     const all = validation === undefined ? rows : new TrainThenValidation(rows, validation);
     const given = (count: number) => Uint32Array.from({ length: count }, (_, row) => rows.count + row);
     const aside = validation === undefined ? split.validation : given(validation.count);
@@ -59,6 +62,8 @@ export class PreparedTraining {
       this.#held.push({ release: () => this.#store.close() });
       this.validation = aside.length > 0 ? new ExampleSubset(this.#store, aside) : undefined;
       const train = new ExampleSubset(this.#store, split.train);
+      requireWeight("train", train);
+      if (this.validation !== undefined) requireWeight("validate", this.validation);
       this.trainer = new Trainer(model, options, train, this.validation, memoryBytes - bytesPerParameter * weights);
       this.#held.push(this.trainer);
       const { parameterBytes, activationBytes } = this.trainer.plan;
@@ -97,3 +102,20 @@ function storeOptions(trainRows: number, surroundings: TrainingSurroundings): Ex
 }
 
 const comparedRows = 64;
+const bytesPerRow = 40;
+
+/** A mean over rows that count nothing is no number. */
+function requireWeight(what: "train" | "validate", examples: Examples): void {
+  if (!examples.fields.some(({ name }) => name === weightField)) return;
+  const weights = new Float32Array(4096);
+  for (let first = 0; first < examples.count; first += weights.length) {
+    const count = Math.min(weights.length, examples.count - first);
+    examples.gather(
+      weightField,
+      Uint32Array.from({ length: count }, (_, row) => first + row),
+      weights,
+    );
+    if (weights.subarray(0, count).some((weight) => weight > 0)) return;
+  }
+  throw invalidArgument(`all rows to ${what} on have weight 0`);
+}

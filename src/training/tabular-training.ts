@@ -182,7 +182,7 @@ export function prepareTables(table: Table, validation: Table | undefined, optio
 export function answeredRows(table: Table, { preparation, target, targets, weights }: PreparedTable, sparse: boolean) {
   const field = targetFieldOf(target, sparse);
   const rows = new TableRows(table, preparation);
-  return new RowsWithNumbers(rows, field, numbers(field.dtype, Array.from(targets)), weights);
+  return new RowsWithNumbers(rows, field, numbers(field.dtype, targets), weights);
 }
 
 const judgedOutput = (outputs: TabularOutputs): string =>

@@ -16,6 +16,7 @@ export const jobFolder = (): string => mkdtempSync(join(home, "job-"));
 /** CSV text, rows as objects, or tensors. */
 export type GivenData =
   | string
+  | Uint8Array
   | readonly Readonly<Record<string, unknown>>[]
   | Omit<Extract<DataPiece, { kind: "tensors" }>, "kind">;
 
@@ -31,6 +32,7 @@ export async function jobData(train: GivenData, validation?: GivenData): Promise
 
 function pieceOf(given: GivenData): DataPiece {
   if (typeof given === "string") return { kind: "csv", bytes: Buffer.from(given) };
+  if (given instanceof Uint8Array) return { kind: "csv", bytes: given };
   if (Array.isArray(given)) {
     return { kind: "json-lines", bytes: Buffer.from(given.map((row) => JSON.stringify(row)).join("\n")) };
   }

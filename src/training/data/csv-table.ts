@@ -1,5 +1,3 @@
-import { closeSync, openSync, readSync } from "node:fs";
-import { StringDecoder } from "node:string_decoder";
 import { invalidArgument } from "../../status.js";
 import { type Cell, requireCells, requireDistinctColumns, rowName, type Table } from "./table.js";
 
@@ -103,18 +101,3 @@ export function* csvRecords(pieces: Iterable<string>, delimiter: string): Genera
 }
 
 const [newline, carriageReturn, quote] = [0x0a, 0x0d, 0x22];
-
-/** A text file in pieces, to be read without holding all of it. */
-export function* piecesOfFile(path: string): Generator<string> {
-  const file = openSync(path, "r");
-  try {
-    const buffer = Buffer.alloc(64 * 1024);
-    const decoder = new StringDecoder("utf8");
-    for (let bytes = readSync(file, buffer); bytes > 0; bytes = readSync(file, buffer)) {
-      yield decoder.write(buffer.subarray(0, bytes));
-    }
-    yield decoder.end();
-  } finally {
-    closeSync(file);
-  }
-}

@@ -49,11 +49,20 @@ export function tableOfObjects(objects: readonly Readonly<Record<string, unknown
 
 export function requireCell(value: unknown, index: number, column: string): Cell {
   if (value === undefined || value === null) return null;
-  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (typeof value === "number" || typeof value === "boolean") return value;
+  if (typeof value === "string") {
+    // Half a character, or one that ends strings in models, would come out as another text.
+    if (!unfit.test(value)) return value;
+    throw invalidArgument(
+      `${rowName(index)}, column "${column}": the text holds a character that models do not carry: ${JSON.stringify(value)}`,
+    );
+  }
   throw invalidArgument(
     `${rowName(index)}, column "${column}": a cell holds a string, a number, true, false or null; got ${JSON.stringify(value)}`,
   );
 }
+
+const unfit = /[\0\p{Surrogate}]/u;
 
 /** "row 1" is the first row of data. */
 export const rowName = (index: number): string => `row ${index + 1}`;

@@ -66,6 +66,7 @@ export async function prepareJob(spec: JobSpec, data: DataSets, options: Prepare
   const { training } = started;
   try {
     requireKnownMetrics(spec, training);
+    requireKnownClasses(started);
   } catch (error) {
     training.release();
     throw error;
@@ -79,6 +80,7 @@ interface StartedTraining {
   readonly notices: readonly string[];
   readonly drift: readonly JobDrift[];
   readonly classLabels: readonly string[] | undefined;
+  readonly classWeights: ClassWeights;
   /** Whether the weights it starts from are a model's whose results count. */
   readonly hasBase: boolean;
 }
@@ -109,7 +111,7 @@ export function jobEvaluation(
   { values, loss, rows, confusion }: Evaluation,
   classLabels: readonly string[] | undefined,
 ): JobEvaluation {
-  const metrics = { loss, ...Object.fromEntries(values) };
+  const metrics = { ...(Number.isFinite(loss) && { loss }), ...Object.fromEntries(values) };
   if (confusion === undefined) return { metrics, rows };
   return { metrics, rows, confusion, classLabels: classLabels?.length === confusion.length ? classLabels : undefined };
 }
@@ -178,6 +180,7 @@ function newOnTable(
     notices: [...(notice === undefined ? [] : [notice]), ...prepared.notices],
     drift: [],
     classLabels,
+    classWeights,
     hasBase: false,
   };
 }
@@ -204,8 +207,7 @@ function newOnTensors(
     validation: data.validation === undefined ? undefined : tensorsOf(data.validation),
     surroundings,
   });
-  requireKnownClasses(classWeights, training.classLabels);
-  return { training, notices: [], drift: [], classLabels: training.classLabels, hasBase: false };
+  return { training, notices: [], drift: [], classLabels: training.classLabels, classWeights, hasBase: false };
 }
 
 async function fineTuned(
@@ -236,7 +238,7 @@ async function fineTuned(
     surroundings,
   });
   const numbered = isNewHead ? Array.from({ length: start.headClasses! }, (_, label) => String(label)) : undefined;
-  return { training, notices: [], drift: [], classLabels: labels ?? numbered, hasBase: !isNewHead };
+  return { training, notices: [], drift: [], classLabels: labels ?? numbered, classWeights, hasBase: !isNewHead };
 }
 
 async function updated(
@@ -261,7 +263,7 @@ async function updated(
     surroundings,
   });
   const drift = measureDrift(preparation, table).map(plainDrift);
-  return { training, notices: training.prepared.notices, drift, classLabels, hasBase: true };
+  return { training, notices: training.prepared.notices, drift, classLabels, classWeights, hasBase: true };
 }
 
 /** Every metric of a model file on given rows, those of `data.train`. Throws as prepareJob() does. */
@@ -318,8 +320,10 @@ function onlyLabels(labels: ReadonlyMap<string, readonly (string | bigint)[]>): 
   return labels.size === 1 ? [...labels.values()][0]!.map(String) : undefined;
 }
 
-function requireKnownClasses(weights: ClassWeights, labels: readonly string[] | undefined): void {
-  const unknown = labels === undefined ? undefined : [...weights.keys()].find((number) => number >= labels.length);
-  if (unknown !== undefined)
-    throw invalidArgument(`class_weights: there is no class ${unknown}; there are ${labels!.length}`);
+/** Where classes have no labels, their number is known only once the model is. */
+function requireKnownClasses({ training: { trainer }, classWeights }: StartedTraining): void {
+  const { task } = trainer;
+  const classes = task.kind === "multiclass" ? task.classes : 2;
+  const unknown = [...classWeights.keys()].find((number) => number >= classes);
+  if (unknown !== undefined) throw invalidArgument(`class_weights: there is no class ${unknown}; there are ${classes}`);
 }

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { type CsvOptions, CsvTable, piecesOfFile } from "../../../src/training/data/csv-table.js";
+import { type CsvOptions, CsvTable } from "../../../src/training/data/csv-table.js";
+import { piecesOfFile } from "../../../src/training/data/pieces-of-file.js";
 import { MemoryTable, tableOfObjects } from "../../../src/training/data/table.js";
 
 const rowsOf = (text: string, options?: CsvOptions) => [...new CsvTable(() => [text], options).rows()];

@@ -341,6 +341,24 @@ describe("what is wrong with data", () => {
     tensors(halves),
   );
 
+  refused("rows that all weigh nothing", /all rows to train on have weight 0/, jobSpec(softmax(2)), {
+    ...tensors(halves),
+    weights: tensorOf("float32", [20], new Array(20).fill(0)) as NumericTensor,
+  });
+  refused(
+    "text that is not UTF-8",
+    /the text is not UTF-8, between bytes 0 and \d+; save it as UTF-8/,
+    onTable,
+    Buffer.from(changed(3, "1,caf\u00e9,yes"), "latin1"),
+  );
+  refused("a NUL character", /the text holds a NUL character/, onTable, changed(3, "1,a\0,yes"));
+  refused(
+    "half a character",
+    /row 1, column "kind": the text holds a character that models do not carry: "\\ud800"/,
+    onTable,
+    [{ kind: "\ud800", label: "yes" }],
+  );
+
   it("constant features, missing cells and a slip among numbers: handled, and said", async () => {
     const lines = rows.map((row, i) => `${row},7,${i === 4 ? "" : i},true,${i === 6 ? "1O" : i}`);
     const text = `size,kind,label,constant,gaps,always,slip\n${lines.join("\n")}\n`;

@@ -119,7 +119,10 @@ export interface TrainingSpec {
     | undefined;
   /** For a new model on tensors: the names of its classes, in the order of their numbers. */
   classLabels: string[];
-  /** Default: by the target, sparse_categorical_crossentropy for classes and mse for numbers. An update keeps its own. */
+  /**
+   * Default: by the target, sparse_categorical_crossentropy for classes, binary_crossentropy where one score tells two
+   * apart, and mse for numbers. An update keeps its own.
+   */
   loss: Loss | undefined;
   optimizer: Optimizer | undefined;
   schedule:
@@ -232,7 +235,10 @@ export interface Update {
 export interface Table {
   /** The column to be predicted. */
   target: string;
-  /** classification or regression. Default: by the loss, or else by what the target column holds. */
+  /**
+   * classification or regression. Default: by the loss, by what the layers end in, or else by what the target column
+   * holds.
+   */
   task: string;
   /** How columns are used; those not named are used as they look. */
   columns: Column[];
