@@ -205,6 +205,7 @@ function gradientsOf(
   const { emitter, y } = graphOf(gradientCase, real);
   const { graph } = emitter;
   const sets = operatorSets(gradientCase.opset);
+  graph.output(y);
   prepareForward(graph);
   lowerRecurrent(graph);
   const scans = prepareScans(graph, feeds, otherFeeds);

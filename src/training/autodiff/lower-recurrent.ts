@@ -1,22 +1,25 @@
 // RNN, GRU and LSTM as loops over their steps. The fused operators have no gradient; a Scan has, whatever is in it.
-import { Graph, type GraphAttribute, type GraphNode } from "../../onnx/index.js";
+import { capturesOf, Graph, type GraphAttribute, type GraphNode } from "../../onnx/index.js";
 import { failedPrecondition } from "../../status.js";
 import type { ElementType } from "../../tensor/index.js";
 import { GraphEmitter } from "../graph-emitter.js";
 import { describeNode } from "./gradient-rule.js";
 
 /**
- * Replaces the recurrent nodes that pass the test by Scans with the same results; others stay as fast as they are.
+ * Replaces the recurrent nodes that pass the test by Scans with the same results, as far as a node reads them or they
+ * are the graph's outputs; other nodes stay as fast as they are.
  * Throws FAILED_PRECONDITION for variants that have no such form here.
  */
 export function lowerRecurrent(graph: Graph, wanted: (node: GraphNode) => boolean = () => true): void {
   const nodes = graph.nodes;
+  const read = new Set(nodes.flatMap((node) => [...node.inputs, ...capturesOf(node)]));
+  for (const { name } of graph.outputs) read.add(name);
   graph.nodes = [];
   const emitter = new GraphEmitter(graph);
   for (const node of nodes) {
     const cell = node.domain === "" ? cells[node.opType] : undefined;
     if (cell === undefined || !wanted(node)) graph.nodes.push(node);
-    else lower(emitter, node, cell);
+    else lower(emitter, { ...node, outputs: node.outputs.map((name) => (read.has(name) ? name : "")) }, cell);
   }
 }
 
@@ -158,14 +161,16 @@ function lowerDirection(
     const given = node.inputs[5 + state] ?? "";
     return given !== "" ? own(given) : zeroState(g, x!, size, dtype);
   });
-  const body = stepBody(g.graph, cell, layer, dtype, width);
+  const ofSteps = (node.outputs[0] ?? "") !== "";
+  const body = stepBody(g.graph, cell, layer, dtype, width, ofSteps);
   const attributes: Record<string, GraphAttribute> = { body, num_scan_inputs: 1 };
-  if (backwards) Object.assign(attributes, { scan_input_directions: [1], scan_output_directions: [1] });
-  const results = g.ops("Scan", [...initial, fromInput], cell.states + 1, attributes);
-  return [results.at(-1)!, ...results.slice(0, -1)];
+  if (backwards) attributes["scan_input_directions"] = [1];
+  if (backwards && ofSteps) attributes["scan_output_directions"] = [1];
+  const results = g.ops("Scan", [...initial, fromInput], cell.states + Number(ofSteps), attributes);
+  return [ofSteps ? results.at(-1)! : "", ...results.slice(0, cell.states)];
 }
 
-function stepBody(outer: Graph, cell: Cell, layer: Layer, dtype: ElementType, width: number): Graph {
+function stepBody(outer: Graph, cell: Cell, layer: Layer, dtype: ElementType, width: number, ofSteps: boolean): Graph {
   const graph = new Graph(outer);
   const body = new GraphEmitter(graph);
   const states = Array.from({ length: cell.states }, () =>
@@ -174,7 +179,7 @@ function stepBody(outer: Graph, cell: Cell, layer: Layer, dtype: ElementType, wi
   const fromInput = graph.input(graph.fresh("step"), dtype, [undefined, width]);
   const next = cell.step(body, layer, fromInput, states);
   for (const state of next) graph.output(state, dtype, [undefined, layer.size]);
-  graph.output(body.op("Identity", [next[0]!]), dtype, [undefined, layer.size]);
+  if (ofSteps) graph.output(body.op("Identity", [next[0]!]), dtype, [undefined, layer.size]);
   return graph;
 }
 

@@ -87,7 +87,9 @@ function gradientCase(variant: Variant): GradientCase {
     // against the fused one.
     build: (e, x) => {
       const [all, ...last] = build(e, variant, x);
+      for (const name of [all!, ...last]) e.graph.output(name);
       lowerRecurrent(e.graph);
+      e.graph.outputs = [];
       return e.op("Tanh", [e.concat([all!, ...last.map((state) => e.unsqueeze(state, [0]))], 0)]);
     },
   };

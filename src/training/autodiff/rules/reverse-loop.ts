@@ -2,7 +2,7 @@
 // step does the forward step again and adds up what the weights collect. Three passes then take out of the loop what
 // needs no loop: a step over small matrices costs less than the operators that are called in it.
 import { capturesOf, Graph, type GraphNode } from "../../../onnx/index.js";
-import { type GradientEmitter, product } from "../gradient-rule.js";
+import type { GradientEmitter } from "../gradient-rule.js";
 import type { ValueInfo, ValueInfos } from "../value-info.js";
 
 /** Carried from step to step: starts as a value from around the loop, and leaves each step as a value of the body. */
@@ -210,42 +210,81 @@ function sequence(loop: ReverseLoop, value: string): Collected {
 
 /** Elementwise nodes that wait for no gradient are run once over all steps, and their results scanned. */
 export function runAheadOfLoop(g: GradientEmitter, loop: ReverseLoop): void {
-  const ahead = new Map<string, ScannedValue>();
-  const source = (name: string) => ahead.get(name) ?? loop.scanned.find((scanned) => scanned.name === name);
+  const ahead = new Ahead(g, loop);
   const stay: GraphNode[] = [];
   for (const node of loop.body.nodes) {
-    const sources = node.inputs.map(source);
-    const known = sources.filter((each) => each !== undefined);
-    const [first] = known;
-    const alike =
-      first !== undefined &&
-      elementwise.has(node.opType) &&
-      known.every(({ info, direction }) => sameShape(info, first.info) && direction === first.direction) &&
-      node.inputs.every((name, index) => sources[index] !== undefined || isNumber(loop.body, name));
-    if (!alike) {
-      stay.push(node);
-      continue;
-    }
-    const inputs = node.inputs.map((name, index) => {
-      if (sources[index] !== undefined) return sources[index].sequence;
-      const { dtype, data } = loop.body.initializers.get(name)!;
-      return g.scalar(Number(data[0]), dtype);
-    });
-    const name = node.outputs[0]!;
-    ahead.set(name, { name, info: first.info, direction: first.direction, sequence: g.op(node.opType, inputs) });
+    if (!ahead.take(node)) stay.push(ahead.shorten(node, stay));
   }
   loop.body.nodes = stay;
   // Those that only lead to others are pruned.
-  loop.scanned.push(...ahead.values());
+  loop.scanned.push(...ahead.values.values());
+}
+
+class Ahead {
+  readonly values = new Map<string, ScannedValue>();
+  readonly #g: GradientEmitter;
+  readonly #loop: ReverseLoop;
+
+  constructor(g: GradientEmitter, loop: ReverseLoop) {
+    this.#g = g;
+    this.#loop = loop;
+  }
+
+  /** Runs the node ahead, if it can be. */
+  take({ opType, inputs, outputs }: GraphNode): boolean {
+    const sources = inputs.map((name) => this.#source(name));
+    const [first, ...others] = sources.filter((each) => each !== undefined);
+    if (first === undefined || !elementwise.has(opType) || !others.every((other) => alike(first, other))) return false;
+    if (!inputs.every((name, index) => sources[index] !== undefined || isNumber(this.#loop.body, name))) return false;
+    const around = inputs.map((name, index) => {
+      if (sources[index] !== undefined) return sources[index].sequence;
+      const { dtype, data } = this.#loop.body.initializers.get(name)!;
+      return this.#g.scalar(Number(data[0]), dtype);
+    });
+    this.#add(outputs[0]!, first, this.#g.op(opType, around));
+    return true;
+  }
+
+  /** (x·s)·t with s and t scanned becomes x·(s·t), where s·t is run ahead. The product x·s stays for others to read. */
+  shorten(node: GraphNode, before: readonly GraphNode[]): GraphNode {
+    const outer = this.#factors(node);
+    const inner = outer && before.find(({ outputs }) => outputs[0] === outer.waiting);
+    const factors = inner && this.#factors(inner);
+    if (outer === undefined || factors === undefined || !alike(outer.known, factors.known)) return node;
+    const product = this.#g.mul(factors.known.sequence, outer.known.sequence);
+    const name = this.#add(this.#loop.body.fresh("factor"), outer.known, product);
+    return { ...node, inputs: [factors.waiting, name] };
+  }
+
+  /** Of a product of which one factor is scanned. */
+  #factors({ opType, inputs }: GraphNode): { readonly known: ScannedValue; readonly waiting: string } | undefined {
+    if (opType !== "Mul") return undefined;
+    const [a, b] = inputs as [string, string];
+    const [knownA, knownB] = [this.#source(a), this.#source(b)];
+    if ((knownA === undefined) === (knownB === undefined)) return undefined;
+    return knownA === undefined ? { known: knownB!, waiting: a } : { known: knownA, waiting: b };
+  }
+
+  #source(name: string): ScannedValue | undefined {
+    return this.values.get(name) ?? this.#loop.scanned.find((scanned) => scanned.name === name);
+  }
+
+  #add(name: string, { info, direction }: ScannedValue, sequence: string): string {
+    this.values.set(name, { name, info, direction, sequence });
+    return name;
+  }
 }
 
 // Of the gradient rules' own: results of the operands' type and, but for a single number, of their shape.
 const elementwise: ReadonlySet<string> = new Set(["Add", "Sub", "Mul", "Div", "Neg", "Sign", "Exp", "Sqrt"]);
 
-const sameShape = (a: ValueInfo, b: ValueInfo): boolean =>
-  a.dtype === b.dtype && a.shape.length === b.shape.length && a.shape.every((size, axis) => size === b.shape[axis]);
+const alike = (a: ScannedValue, b: ScannedValue): boolean =>
+  a.direction === b.direction &&
+  a.info.dtype === b.info.dtype &&
+  a.info.shape.length === b.info.shape.length &&
+  a.info.shape.every((size, axis) => size === b.info.shape[axis]);
 
 function isNumber(body: Graph, name: string): boolean {
   const tensor = body.initializers.get(name);
-  return tensor !== undefined && product(tensor.shape) === 1 && tensor.shape.length === 0;
+  return tensor !== undefined && tensor.shape.length === 0;
 }
