@@ -63,7 +63,7 @@ export async function predictCall(
     const inputs = reader.inputs();
     const log = requestLog.sample(servable.id.name);
     // Before the run, which may hand the tensors' memory to another thread.
-    const request = log && encodeLoggedPredict(modelSpec, decoded(inputs), (bytes) => log.hasRoom(bytes));
+    const request = log && encodeLoggedPredict(modelSpec, decoded(inputs), (size) => log.hasRoom(size));
     const result = await runSignature(servable, signature, { inputs: () => inputs, outputFilter: [] }, cancellation);
     record.queueMs = result.queueMs;
     record.computeMs = result.computeMs;

@@ -117,7 +117,12 @@ class AskedServer implements AsyncDisposable {
   }
 }
 
-const once = ["--max_num_load_retries=0", "--load_retry_interval_micros=-1", "--file_quiet_period_ms=0"];
+const once = [
+  "--session_pool_size=1",
+  "--max_num_load_retries=0",
+  "--load_retry_interval_micros=-1",
+  "--file_quiet_period_ms=0",
+];
 
 /** A text with "…" for anything. */
 function matches(text: string): RegExp {
