@@ -119,4 +119,5 @@ const [, ...digits] = gunzipSync(readFileSync(join(root, "test", "data", "digits
 const cells = digits.slice(0, 300).map((line) => line.split(",").map(Number));
 const pixels = cells.flatMap((row) => row.slice(0, 64).map((grey) => grey / 16));
 const image = { shape: [cells.length, 1, 8, 8], data: pixels };
-write("odd-or-even/data.json", `${JSON.stringify({ inputs: { image }, targets: cells.map((row) => row[64] % 2) })}\n`);
+const targets = { shape: [cells.length], dtype: "int64", data: cells.map((row) => row[64] % 2) };
+write("odd-or-even/data.json", `${JSON.stringify({ inputs: { image }, targets })}\n`);

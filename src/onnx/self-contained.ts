@@ -36,8 +36,11 @@ export async function readSelfContained(path: string): Promise<SelfContainedMode
   const model = decodeModel(given);
   if (model.graph === undefined) throw invalidArgument("not an ONNX model: the file holds no graph");
   const metadata = new Map(model.metadataProps.map(({ key, value }) => [key, value]));
-  const { outputs } = readGraphInterface(model.graph);
-  const classLabels = classLabelsOfOutputs({ graph: model.graph, outputs, metadata });
+  // As it is served: what is no tensor there may become one.
+  const rewritten = rewriteModel(model, model.graph);
+  const { graph } = rewritten;
+  const { outputs } = readGraphInterface(graph);
+  const classLabels = new Map([...classLabelsOfOutputs({ graph, outputs, metadata }), ...rewritten.classLabels]);
   const externalBytes = await checkExternalData(model, path);
   if (externalBytes === undefined) return { file: given, classLabels };
   if (given.length + externalBytes > maxBytes) {

@@ -46,14 +46,15 @@ export function evaluateOnTable(
   table: Table,
   { weight, ...given }: TableEvaluationOptions = {},
 ): TableEvaluation {
-  const { graph, metadata } = decodeGraphModel(file);
+  const runnable = rewriteForRuntime(file);
+  const { graph, metadata } = decodeGraphModel(runnable);
   const { preparation, target, output, loss, threshold } = requireTableRecord(metadata);
   const task = target.kind === "classes" ? "classification" : "regression";
   const fitted = { preparation, target };
   const prepared = prepareTable(table, { target: target.column, task, weight, validationSplit: 0, seed: 0, fitted });
   // Where the loss was attached: in front of a final Softmax, say, which rounds.
   const { value, areLogits } = findLogits(graph, output, loss, () => 2);
-  const predicted = valuesOf(withOutput(file, value), value, new TableRows(table, preparation));
+  const predicted = valuesOf(withOutput(runnable, value), value, new TableRows(table, preparation));
   const options = validateTrainingOptions({
     threshold,
     ...given,

@@ -91,6 +91,7 @@ describe("docs/training.md", () => {
     ],
     ["npx onnxd predict support_team", /"delivery"/],
     ["npx onnxd train docs/examples/odd-or-even", /Published as version 1 of "odd_or_even"/],
+    ["npx onnxd evaluate odd_or_even", /true +even +odd\n/],
   ];
 
   async function onnxd(line: string): Promise<string> {

@@ -17,6 +17,7 @@ import { evaluateServed, prepareJob } from "../../../src/training/jobs/prepare-j
 import { readDataSet } from "../../support/data-set.js";
 import { type GivenData, jobData, jobFolder, jobSpec } from "../../support/job-data.js";
 import { rejectsWith } from "../../support/rejects-with.js";
+import { repositoryRoot } from "../../support/repository-root.js";
 
 const table = (target: string, given: Partial<TableSpec> = {}): TableSpec => ({
   target,
@@ -470,6 +471,14 @@ describe("evaluating a served model", () => {
       assert.deepEqual(evaluation.classLabels, expected.classLabels);
       assert.ok(drift.length > 1 && drift.every(({ warnings }) => warnings.length === 0));
     }
+  });
+
+  it("on a table says of a model made elsewhere that it cannot, though its outputs are none that training knows", async () => {
+    const { data } = await jobData(iris);
+    const path = join(repositoryRoot, "models", "iris", "1", "model.onnx");
+    await rejectsWith("FAILED_PRECONDITION", /was not trained on a table here/, () =>
+      evaluateServed(path, { model: { name: "iris" } }, data),
+    );
   });
 
   it("on tensors, read from their files in order", async () => {
