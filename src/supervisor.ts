@@ -311,6 +311,7 @@ function sumLoads(figures: readonly MetricsSnapshot[]): Iterable<SessionLoad> {
       queued: load.queued + (sum?.queued ?? 0),
       running: load.running + (sum?.running ?? 0),
       sessions: load.sessions + (sum?.sessions ?? 0),
+      memoryBytes: load.memoryBytes + (sum?.memoryBytes ?? 0),
     });
   }
   return sums.values();

@@ -24,7 +24,7 @@ import { ReadableRepository } from "./readable-repository.js";
 import type { ReplicaSet } from "./replication/replica-set.js";
 import { ReplicatedLoader } from "./replication/replicated-loader.js";
 import { RequestLogs } from "./request-log.js";
-import type { ModelSpec, ServableHandle } from "./servable.js";
+import { loadOf, type ModelSpec, type ServableHandle } from "./servable.js";
 import { TrainedModels } from "./trained-models.js";
 import { didNotBecomeAvailable, type UnavailableModel } from "./unavailable-model.js";
 import { type PublishedVersion, publishVersion } from "./version-directory.js";
@@ -269,12 +269,7 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
   }
 
   sessionLoads(): SessionLoad[] {
-    return this.#manager.readyServables().map(({ id, session }) => ({
-      model: id.name,
-      version: id.version,
-      ...session.load(),
-      sessions: session.placement.sessions,
-    }));
+    return this.#manager.readyServables().map(loadOf);
   }
 
   get openHandles(): number {

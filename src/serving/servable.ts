@@ -1,5 +1,6 @@
 import type { ModelDescription, Signature } from "../onnx/index.js";
 import type { Session } from "../runtime/index.js";
+import type { SessionLoad } from "../telemetry/index.js";
 import type { TritonModel } from "./triton/triton-model.js";
 
 /** One version of one model. */
@@ -24,6 +25,13 @@ export interface Servable {
   readonly modelPath?: string;
   /** How a Triton repository has it shown and called; undefined elsewhere. */
   readonly triton?: TritonModel;
+}
+
+/** How busy it is at this moment, and what it takes. */
+export function loadOf({ id, session, description }: Servable): SessionLoad {
+  const { sessions } = session.placement;
+  const memoryBytes = description.sizeBytes * sessions;
+  return { model: id.name, version: id.version, ...session.load(), sessions, memoryBytes };
 }
 
 /** Held while a request runs: an open handle is what keeps a version from being unloaded. Give it back with `using`. */

@@ -27,6 +27,8 @@ export interface SessionLoad {
   readonly running: number;
   /** How many could run at once. */
   readonly sessions: number;
+  /** What the weights take, over those sessions. */
+  readonly memoryBytes: number;
 }
 
 export interface MetricsOptions {
@@ -400,6 +402,11 @@ export class Metrics {
       perSession("onnxd_queue_depth", "Calls that wait for a session.", (load) => load.queued),
       perSession("onnxd_sessions_busy", "Sessions that run at this moment.", (load) => load.running),
       perSession("onnxd_sessions", "Sessions that could run at once.", (load) => load.sessions),
+      perSession(
+        "onnxd_model_memory_bytes",
+        "What the weights take in memory, once a session.",
+        (load) => load.memoryBytes,
+      ),
       new ReadFamily(
         "gauge",
         {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { GRPCInferenceServiceClient } from "../gen/inference/grpc_service.js";
 import { TensorProto } from "../gen/tensorflow/core/framework/tensor.js";
 import { DataType } from "../gen/tensorflow/core/framework/types.js";
@@ -11,8 +12,9 @@ import { call } from "../support/call.js";
 import { connect, noMetadata } from "../support/clients.js";
 import { inferRequest } from "../support/infer-requests.js";
 import { ModelFolder } from "../support/model-folder.js";
+import { findSample, parsePrometheusText } from "../support/prometheus-text.js";
 import { ServerProcess } from "../support/server-process.js";
-import { identityModel } from "../support/test-models.js";
+import { identityModel, mlpModel } from "../support/test-models.js";
 
 const mebibyte = 2 ** 20;
 /** A call alone takes 5 to 6; what calls before it have left is collected late. */
@@ -39,7 +41,7 @@ const canReset = (() => {
   }
 })();
 
-describe("peak memory of one call", { skip: canReset ? false : "no /proc/PID/clear_refs here" }, () => {
+describe("memory", { skip: canReset ? false : "no /proc/PID/clear_refs here" }, () => {
   let models: ModelFolder;
   let server: ServerProcess;
   let idle: number;
@@ -131,10 +133,24 @@ describe("peak memory of one call", { skip: canReset ? false : "no /proc/PID/cle
   const json = () => (text ??= `{"inputs":[${values.subarray(0, mebibyte).join(",")}]}`);
 
   for (const { door, message, send } of doors) {
-    it(`${door}: at most ${atMost} times the message`, async () => {
+    it(`of one call at its peak, ${door}: at most ${atMost} times the message`, async () => {
       const peak = await peakOf(message(), send);
-      if (process.env["SHOW"]) console.error(door, peak);
       assert.ok(peak <= atMost, `${peak.toFixed(1)} times ${Math.round(message() / mebibyte)} MiB`);
     });
   }
+
+  it("of weights is what the metrics say it is", async () => {
+    const before = memoryOf(server.pid, "VmRSS");
+    models.publish("m", 2, mlpModel([4096, 4096, 1024]));
+    let shown: number | undefined;
+    while (shown === undefined) {
+      await delay(50);
+      const page = parsePrometheusText(await (await fetch(`${server.url}/metrics`)).text());
+      shown = findSample(page, "onnxd_model_memory_bytes", { model: "m", version: "2" });
+    }
+    const grown = memoryOf(server.pid, "VmRSS") - before;
+    assert.ok(shown > 80 * mebibyte && shown < 81 * mebibyte, `${shown}`);
+    // The session's thread comes on top; what calls have left may go meanwhile.
+    assert.ok(grown > shown / 2 && grown < shown * 2, `grown by ${grown}, shown ${shown}`);
+  });
 });

@@ -97,7 +97,7 @@ describe("Triton's metrics", () => {
   it("show what waits, and how long versions took to load", () => {
     const metrics = new Metrics({ build: {} });
     metrics.setVersionState("m", 1n, "AVAILABLE");
-    metrics.readSessionLoads(() => [{ model: "m", version: 1n, queued: 7, running: 1, sessions: 1 }]);
+    metrics.readSessionLoads(() => [{ model: "m", version: 1n, queued: 7, running: 1, sessions: 1, memoryBytes: 9 }]);
     metrics.observeLoad({ model: "m", version: 1n, path: "/m/1", code: Code.OK, seconds: 0.5 });
     assert.equal(value(metrics.text(), 'nv_inference_pending_request_count{model="m",version="1"}'), 7);
     assert.equal(value(metrics.text(), 'nv_model_load_duration_secs{model="m",version="1"}'), 0.5);

@@ -29,13 +29,14 @@ describe("Metrics", () => {
     metrics.observeLoad({ model: "m", version: 2n, path: "/models/m/2", code: Code.INTERNAL, seconds: 1.5 });
     metrics.countCancelledBeforeRun("m");
     metrics.countWorkerRestart("m");
-    metrics.readSessionLoads(() => [{ model: "m", version: 1n, queued: 3, running: 2, sessions: 4 }]);
+    metrics.readSessionLoads(() => [{ model: "m", version: 1n, queued: 3, running: 2, sessions: 4, memoryBytes: 9 }]);
     metrics.readTrainingJobs(() => new Map([["RUNNING", 2]]));
     metrics.readDroppedLines(() => 7);
     metrics.readEventLoopLag(() => ({ p50Ms: 1, p99Ms: 2, maxMs: 3 }));
     const samples = parsePrometheusText(metrics.text());
     const value = (name: string, labels = {}) => findSample(samples, name, labels);
     const call = { model: "m", version: "1", api: "Predict" };
+    assert.equal(value("onnxd_model_memory_bytes", { model: "m", version: "1" }), 9);
     assert.equal(value("onnxd_build_info", { version: "0.1.0", node: 'v20 "x"\\' }), 1);
     assert.equal(value("onnxd_requests_total", { ...call, door: "grpc", code: "OK" }), 1);
     assert.equal(value("onnxd_request_duration_seconds_sum", call), 0.004);

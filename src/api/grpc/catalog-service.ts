@@ -104,6 +104,7 @@ function toModelVersion(status: VersionStatus, labels: ModelStatus["labels"]): M
     signatures: [...(loaded?.signatures.values() ?? [])].map(toSignature),
     platform: "onnx",
     sizeBytes: BigInt(description?.sizeBytes ?? 0),
+    memoryBytes: BigInt(memoryBytes(status)),
     loadSeconds: loaded?.loadSeconds ?? 0,
     availableSince: loaded === undefined ? undefined : new Date(loaded.availableSince),
     placement: loaded && { ...loaded.placement, warmupRunMicros: loaded.placement.warmupRunMicros ?? 0 },
@@ -116,6 +117,12 @@ function toModelVersion(status: VersionStatus, labels: ModelStatus["labels"]): M
       version: BigInt(set.version),
     })),
   };
+}
+
+/** Nothing once the version has been unloaded. */
+function memoryBytes({ state, loaded }: VersionStatus): number {
+  if (loaded === undefined || (state !== "AVAILABLE" && state !== "UNLOADING")) return 0;
+  return loaded.description.sizeBytes * loaded.placement.sessions;
 }
 
 function toSignature({ key, methodName, inputs, outputs }: Signature): SignatureMessage {

@@ -12,7 +12,7 @@ import { type ModelRepositoryOptions, validateModelRepositoryOptions } from "../
 import type { VersionStatus } from "../model-status.js";
 import { ReadableRepository } from "../readable-repository.js";
 import { RequestLogs } from "../request-log.js";
-import type { ServableHandle } from "../servable.js";
+import { loadOf, type ServableHandle } from "../servable.js";
 import type { TritonConfigs } from "../triton/triton-configs.js";
 import type { ReplicaLoad, ReplicaLoaded, ReplicaNews, ToldError, ToldStatus } from "./replica-link.js";
 import { ReplicaVersion } from "./replica-version.js";
@@ -139,10 +139,7 @@ export class ReplicaRepository extends ReadableRepository implements ServedRepos
 
   sessionLoads(): SessionLoad[] {
     return [...this.#models.values()].flatMap(({ ready }) =>
-      [...ready.values()].map(({ id, servable }) => {
-        const { session } = servable!;
-        return { model: id.name, version: id.version, ...session.load(), sessions: session.placement.sessions };
-      }),
+      [...ready.values()].map(({ servable }) => loadOf(servable!)),
     );
   }
 

@@ -45,6 +45,7 @@ describe("CatalogService", () => {
       ],
       platform: "onnx",
       sizeBytes: 1234n,
+      memoryBytes: 1234n,
       loadSeconds: 0.25,
       availableSince: new Date(1_700_000_000_123),
       placement: { kind: "inline", sessions: 1, intraOpThreads: 1, warmupRunMicros: 12, reason: "a fake" },

@@ -83,6 +83,11 @@ export interface ModelVersion {
   metadata: Map<string, string>;
   producer: string;
   operatorSets: OperatorSet[];
+  /**
+   * What the weights take in memory while the version can answer: size_bytes for each session, of all processes. External
+   * data that onnxruntime uses as it lies in the file is shared by the sessions all the same.
+   */
+  memoryBytes: bigint;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
 
@@ -710,6 +715,7 @@ function createBaseModelVersion(): ModelVersion {
     metadata: new Map(),
     producer: "",
     operatorSets: [],
+    memoryBytes: 0n,
     _unknownFields: {},
   };
 }
@@ -769,6 +775,12 @@ export const ModelVersion: MessageFns<ModelVersion> = {
     }
     for (const v of message.operatorSets) {
       OperatorSet.encode(v!, writer.uint32(130).fork()).join();
+    }
+    if (message.memoryBytes !== 0n) {
+      if (BigInt.asIntN(64, message.memoryBytes) !== message.memoryBytes) {
+        throw new globalThis.Error("value provided for field message.memoryBytes of type int64 too large");
+      }
+      writer.uint32(136).int64(message.memoryBytes);
     }
     if (message._unknownFields !== undefined) {
       for (const [key, values] of globalThis.Object.entries(message._unknownFields)) {
@@ -925,6 +937,14 @@ export const ModelVersion: MessageFns<ModelVersion> = {
             message.operatorSets.push(OperatorSet.decode(reader, reader.uint32()));
             continue;
           }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.memoryBytes = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -980,6 +1000,9 @@ export const ModelVersion: MessageFns<ModelVersion> = {
     })();
     message.producer = object.producer ?? "";
     message.operatorSets = object.operatorSets?.map((e) => OperatorSet.fromPartial(e)) || [];
+    message.memoryBytes = (object.memoryBytes !== undefined && object.memoryBytes !== null)
+      ? BigInt(object.memoryBytes)
+      : 0n;
     return message;
   },
 };
