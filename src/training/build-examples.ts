@@ -26,8 +26,8 @@ export function buildExamples(
   return store;
 }
 
-/** Few enough for what the frozen part makes of them to stay small. */
-function rowsAtOnce(one: ReadonlyMap<string, Tensor>): number {
+/** How many rows like one are run at once: few enough for what a model makes of them to stay small. */
+export function rowsAtOnce(one: ReadonlyMap<string, Tensor>): number {
   const bytes = [...one.values()].reduce((sum, tensor) => sum + byteLength(tensor), 0);
   return Math.min(256, Math.max(1, Math.floor(atOnceBytes / bytes)));
 }

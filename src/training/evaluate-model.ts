@@ -4,11 +4,12 @@ import { StepSession } from "../runtime/index.js";
 import { failedPrecondition } from "../status.js";
 import { elementTypeInfo, formatShape, type NumericTensor } from "../tensor/index.js";
 import type { AnsweredRows } from "./answered-rows.js";
+import { rowsAtOnce } from "./build-examples.js";
 import { requireClasses, requireTargets } from "./check-targets.js";
 import { type ColumnDrift, measureDrift } from "./data/drift.js";
 import { prepareTable } from "./data/prepare-table.js";
 import type { Table } from "./data/table.js";
-import { type Evaluation, Evaluator } from "./evaluator.js";
+import { type Evaluation, Evaluator, joined } from "./evaluator.js";
 import { type Examples, MemoryExamples, rowSize, sampleFeeds, targetField, weightField } from "./examples.js";
 import { readTrainingRecord, requireTableRecord, withOutput } from "./exported-model.js";
 import { chooseOutput, defaultLoss } from "./fine-tuning.js";
@@ -70,18 +71,18 @@ export function evaluateOnTable(
 
 /**
  * What a model gives for all rows, [rows, ...].
- * @param rowsAtOnce what it takes; the last batch is filled up
+ * @param fixed how many it takes at a time; the last batch is filled up
  */
-function valuesOf(file: Uint8Array, name: string, rows: RawRows, rowsAtOnce?: number): NumericTensor {
+function valuesOf(file: Uint8Array, name: string, rows: RawRows, fixed?: number): NumericTensor {
   const session = new StepSession(file);
   const parts: Float32Array[] = [];
   let shape: readonly number[] = [];
   try {
-    for (const feeds of rows.batches(rowsAtOnce ?? 256)) {
+    for (const feeds of rows.batches(fixed ?? rowsAtOnce(rows.first(1)))) {
       const count = [...feeds.values()][0]!.shape[0]!;
-      const full = rowsAtOnce === undefined ? feeds : repeatRows(feeds, rowsAtOnce);
+      const full = fixed === undefined ? feeds : repeatRows(feeds, fixed);
       const part = session.run(full, [name]).get(name)!;
-      if (part.dtype !== "float32" || part.shape[0] !== (rowsAtOnce ?? count)) {
+      if (part.dtype !== "float32" || part.shape[0] !== (fixed ?? count)) {
         throw failedPrecondition(
           `"${name}" is ${part.dtype} of shape ${formatShape(part.shape)} for ${count} rows; float32, rows first, is judged`,
         );
@@ -92,12 +93,7 @@ function valuesOf(file: Uint8Array, name: string, rows: RawRows, rowsAtOnce?: nu
   } finally {
     session.release();
   }
-  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const part of parts) {
-    data.set(part, end);
-    end += part.length;
-  }
+  const data = joined(parts);
   return { dtype: "float32", shape: [data.length / shape.reduce((all, size) => all * size, 1), ...shape], data };
 }
 

@@ -1,5 +1,4 @@
 import { StepSession } from "../runtime/index.js";
-import { internal } from "../status.js";
 import type { NumericTensor } from "../tensor/index.js";
 import { BatchFeeds } from "./batch-feeds.js";
 import { type Examples, type Field, rowSize } from "./examples.js";
@@ -34,12 +33,16 @@ export class Evaluator {
   readonly #weights: ReadonlyMap<string, NumericTensor>;
   readonly #rescale: TrainableModel["rescale"];
 
-  /** @param weights parameters and running statistics by name, read at each evaluation */
+  /**
+   * @param weights parameters and running statistics by name, read at each evaluation
+   * @param rowsAtOnce alone, a row costs more than among others; a large batch costs memory
+   */
   constructor(
     model: TrainableModel,
     options: TrainingOptions,
     sample: SampleFeeds,
     weights: ReadonlyMap<string, NumericTensor>,
+    rowsAtOnce = defaultRowsAtOnce,
   ) {
     const graph = buildEvaluationGraph(model, options.loss, sample);
     this.#session = new StepSession(graph.model);
@@ -49,8 +52,7 @@ export class Evaluator {
     this.#predictionSize = graph.predictionShape.reduce((all, size) => all * size, 1);
     this.target = graph.target;
     this.#targetSize = rowSize(graph.target);
-    // Alone, a row costs more than among others; a large batch costs memory.
-    this.#feeds = new BatchFeeds(model.inputs, graph.target, [], Math.max(options.batchSize, 128));
+    this.#feeds = new BatchFeeds(model.inputs, graph.target, [], rowsAtOnce);
     this.#weights = weights;
     this.#rescale = model.rescale;
     this.task = taskOf(options, graph.predictionShape);
@@ -95,12 +97,19 @@ export class Evaluator {
 
   /** What the model gives for some rows, [rows, ...] flattened. */
   predict(examples: Examples, rows: Uint32Array): Predicted {
-    if (rows.length > this.#feeds.batchSize) throw internal(`more than ${this.#feeds.batchSize} rows at once`);
-    this.#feeds.fill(examples, rows, new Map());
-    const feeds = new Map([...this.#feeds.tensors(rows.length), ...this.#weights]);
-    const results = this.#session.run(feeds, [this.#output, this.#predictions]);
-    const dataOf = (name: string) => results.get(name)!.data as Float32Array;
-    return { output: dataOf(this.#output), predictions: dataOf(this.#predictions) };
+    const parts: Predicted[] = [];
+    for (let first = 0; first < rows.length; first += this.#feeds.batchSize) {
+      const some = rows.subarray(first, first + this.#feeds.batchSize);
+      this.#feeds.fill(examples, some, new Map());
+      const feeds = new Map([...this.#feeds.tensors(some.length), ...this.#weights]);
+      const results = this.#session.run(feeds, [this.#output, this.#predictions]);
+      const dataOf = (name: string) => results.get(name)!.data as Float32Array;
+      parts.push({ output: dataOf(this.#output), predictions: dataOf(this.#predictions) });
+    }
+    return {
+      output: joined(parts.map(({ output }) => output)),
+      predictions: joined(parts.map(({ predictions }) => predictions)),
+    };
   }
 
   release(): void {
@@ -116,6 +125,19 @@ export class Evaluator {
       return ones.indexOf(ones.reduce((a, b) => Math.max(a, b)));
     });
   }
+}
+
+const defaultRowsAtOnce = 128;
+
+/** Arrays behind each other. */
+export function joined(parts: readonly Float32Array[]): Float32Array {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const part of parts) {
+    whole.set(part, end);
+    end += part.length;
+  }
+  return whole;
 }
 
 /** What is asked of the model, which decides the metrics. */

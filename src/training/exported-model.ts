@@ -8,6 +8,7 @@ import type { FittedTarget } from "./data/fit-target.js";
 import type { Preparation } from "./data/preparation.js";
 import type { WholeModel } from "./frozen-prefix.js";
 import type { LossOptions } from "./losses.js";
+import { repeatRows } from "./raw-rows.js";
 import type { TabularOutputs } from "./tabular-model.js";
 
 /** What a trained model remembers of its making, under the key "onnxd.training". */
@@ -152,15 +153,16 @@ function largestDifference(
   const atOnce = rowsAtOnce ?? rows;
   const scale = expected.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
   let largest: Difference = { share: 0, given: 0, expected: 0 };
-  for (let first = 0; first + atOnce <= rows; first += atOnce) {
-    const some = new Map([...feeds].map(([name, tensor]) => [name, someRows(tensor, first, first + atOnce)]));
-    const { shape, data } = session.run(some, [output]).get(output)!;
+  for (let first = 0; first < rows; first += atOnce) {
+    const end = Math.min(first + atOnce, rows);
+    const some = new Map([...feeds].map(([name, tensor]) => [name, someRows(tensor, first, end)]));
+    const { shape, data } = session.run(repeatRows(some, atOnce), [output]).get(output)!;
     if (data.length !== size * atOnce) {
       throw internal(
         `the exported model gives ${formatShape(shape)} for ${atOnce} rows, the trainer ${size} numbers a row`,
       );
     }
-    for (let i = 0; i < data.length; i++) {
+    for (let i = 0; i < size * (end - first); i++) {
       const [given, wanted] = [Number(data[i]), expected[first * size + i]!];
       const share = Math.abs(given - wanted) / scale;
       // Written so that a difference which is not a number stays.

@@ -93,6 +93,7 @@ export class Trainer {
   readonly #session: StepSession;
   readonly #feeds: BatchFeeds;
   readonly #evaluator: Evaluator;
+  readonly #rowsJudgedAtOnce: number;
   readonly #loss = new Float32Array(1);
   /** Running statistics: as fed, and as the last step gave them out. */
   readonly #statistics = new Map<string, { readonly fed: NumericTensor; readonly given: NumericTensor }>();
@@ -140,7 +141,8 @@ export class Trainer {
     this.#optimizer = new Optimizer(options.optimizer, this.#memory);
     this.#session = new StepSession(this.#graph.model);
     this.#feeds = new BatchFeeds(model.inputs, this.#graph.target, this.#graph.masks, batchSize);
-    this.#evaluator = new Evaluator(this.#model, options, sample, this.weights());
+    this.#rowsJudgedAtOnce = rowsJudgedAtOnce(this.#graph.activationBytes, batchSize);
+    this.#evaluator = new Evaluator(this.#model, options, sample, this.weights(), this.#rowsJudgedAtOnce);
     for (const examples of validation === undefined ? [train] : [train, validation]) {
       requireClasses(examples, this.#graph.target, this.#evaluator.task);
     }
@@ -196,7 +198,7 @@ export class Trainer {
   evaluateStart(examples: Examples): Evaluation {
     const sample = (rows: number) => sampleFeeds(this.#model, this.#train, rows);
     const untouched = { ...this.#model, parameters: [], trainBatchNorm: false };
-    const evaluator = new Evaluator(untouched, this.#options, sample, new Map());
+    const evaluator = new Evaluator(untouched, this.#options, sample, new Map(), this.#rowsJudgedAtOnce);
     try {
       return evaluator.evaluate(examples);
     } finally {
@@ -387,6 +389,14 @@ export class Trainer {
     return JSON.stringify({ parameters, batchSize, totalSteps, stepsPerEpoch, options });
   }
 }
+
+/** As many as are fast, as long as they are small; a step's batch there is room for in any case. */
+function rowsJudgedAtOnce(activationBytes: number, batchSize: number): number {
+  const small = Math.floor((smallBytes * batchSize) / Math.max(activationBytes, 1));
+  return Math.max(batchSize, Math.min(128, small));
+}
+
+const smallBytes = 64 * 1024 * 1024;
 
 /** Often enough for a person who waits, seldom enough not to be felt. */
 const turnEveryMs = 20;

@@ -400,7 +400,19 @@ describe("preparing a job", () => {
     assert.equal(again.rows, 60);
     assert.ok(again.metrics["accuracy"]! > 0.9);
 
+    // The same for a number of rows that is more than there are.
+    graph.inputs = [{ name: "p", dtype: "float32", shape: [100, 2] }];
+    graph.initializer("image", tensorOf("int64", [4], [100, 2, 1, 1]));
+    graph.outputs = [{ name: "y", dtype: "float32", shape: [100, 3, 1, 1] }];
+    writeFileSync(baseFile, encodeGraphModel(graph, { operatorSets: new Map([["", 9]]), irVersion: 4 }));
+    const many = await train(jobSpec(tuning(), { training: quick }), pointTensors, { baseFile });
+    assert.deepEqual(many.evaluation, evaluation);
+    const { evaluation: judged } = await evaluateServed(many.path, { model: { name: "m" } }, data);
+    assert.deepEqual(judged.confusion, again.confusion);
+
     // Where the one is not only rows, answers would change: that is seen, and refused.
+    graph.inputs = [{ name: "p", dtype: "float32", shape: [1, 2] }];
+    graph.initializer("image", tensorOf("int64", [4], [1, 2, 1, 1]));
     const [sum] = graph.node("ReduceSum", ["y"], { axes: [0] });
     graph.node("Add", ["y", sum!], {}, { outputs: ["z"] });
     graph.outputs = [];
