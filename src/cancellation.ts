@@ -2,29 +2,43 @@
 // model's run. This is the same idea with one field and one list.
 import type { StatusError } from "./status.js";
 
+/** Who wants to hear of a cancellation. */
+export interface CancelListener {
+  cancelled(reason: StatusError): void;
+}
+
 /** What the holder of work sees: whether its caller still wants it. */
 export interface Cancellation {
   /** Set once, when the caller went away or its deadline passed; the error to fail the work with. */
   readonly reason: StatusError | undefined;
   /** When the answer is of no use any more, on Clock.now()'s scale; undefined: never. */
   readonly deadlineMs: number | undefined;
-  /** Calls back once on cancellation, at once when it has happened already. Returns the undo. */
+  /** Calls back once on cancellation, at once when it has happened already. */
+  listen(listener: CancelListener): void;
+  /** Takes back listen(). */
+  unlisten(listener: CancelListener): void;
+  /** As listen(), with a function. Returns the undo. */
   onCancel(listener: (reason: StatusError) => void): () => void;
 }
 
 const nothing = () => {};
+const nobody: CancelListener = { cancelled: nothing };
 
 /** For work that nobody can cancel: warm-up, tests. */
 export const neverCancelled: Cancellation = {
   reason: undefined,
   deadlineMs: undefined,
+  listen: nothing,
+  unlisten: nothing,
   onCancel: () => nothing,
 };
 
 export class CancellationSource implements Cancellation {
   reason: StatusError | undefined;
   readonly deadlineMs: number | undefined;
-  #listeners: Set<(reason: StatusError) => void> | undefined;
+  /** Mostly there is one listener: it needs no list. */
+  #first: CancelListener | undefined;
+  #others: CancelListener[] | undefined;
 
   constructor(deadlineMs?: number) {
     this.deadlineMs = deadlineMs;
@@ -34,43 +48,91 @@ export class CancellationSource implements Cancellation {
   cancel(reason: StatusError): void {
     if (this.reason !== undefined) return;
     this.reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = undefined;
-    if (listeners !== undefined) for (const listener of listeners) listener(reason);
+    const first = this.#first;
+    this.#first = undefined;
+    first?.cancelled(reason);
+    if (this.#others === undefined) return;
+    for (const listener of this.#others) listener.cancelled(reason);
+    this.#others = undefined;
+  }
+
+  listen(listener: CancelListener): void {
+    if (this.reason !== undefined) {
+      listener.cancelled(this.reason);
+    } else if (this.#first === undefined && (this.#others === undefined || this.#others.length === 0)) {
+      this.#first = listener;
+    } else {
+      this.#others ??= [];
+      this.#others.push(listener);
+    }
+  }
+
+  unlisten(listener: CancelListener): void {
+    if (this.#first === listener) {
+      this.#first = undefined;
+    } else if (this.#others !== undefined) {
+      const index = this.#others.indexOf(listener);
+      if (index < 0) return;
+      // While they are being told, nobody moves: one of them may be who takes back another.
+      if (this.reason !== undefined) this.#others[index] = nobody;
+      else this.#others.splice(index, 1);
+    }
   }
 
   onCancel(listener: (reason: StatusError) => void): () => void {
-    if (this.reason !== undefined) {
-      listener(this.reason);
-      return nothing;
-    }
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
-    return () => this.#listeners?.delete(listener);
+    const listening = { cancelled: listener };
+    this.listen(listening);
+    return () => this.unlisten(listening);
   }
 }
 
 /** Fires with whichever of two does first. */
 export function eitherCancelled(a: Cancellation, b: Cancellation): Cancellation {
-  return {
-    get reason() {
-      return a.reason ?? b.reason;
-    },
-    deadlineMs: earlier(a.deadlineMs, b.deadlineMs),
-    onCancel(listener) {
-      let told = false;
-      const once = (reason: StatusError) => {
-        if (told) return;
-        told = true;
-        listener(reason);
-      };
-      const [undoA, undoB] = [a.onCancel(once), b.onCancel(once)];
-      return () => {
-        undoA();
-        undoB();
-      };
-    },
-  };
+  return new EitherCancellation(a, b);
+}
+
+class EitherCancellation implements Cancellation {
+  readonly #a: Cancellation;
+  readonly #b: Cancellation;
+  readonly #listening = new Map<CancelListener, CancelListener>();
+
+  constructor(a: Cancellation, b: Cancellation) {
+    this.#a = a;
+    this.#b = b;
+  }
+
+  get reason(): StatusError | undefined {
+    return this.#a.reason ?? this.#b.reason;
+  }
+
+  get deadlineMs(): number | undefined {
+    return earlier(this.#a.deadlineMs, this.#b.deadlineMs);
+  }
+
+  listen(listener: CancelListener): void {
+    const once = {
+      cancelled: (reason: StatusError) => {
+        if (this.#listening.delete(listener)) listener.cancelled(reason);
+      },
+    };
+    this.#listening.set(listener, once);
+    this.#a.listen(once);
+    this.#b.listen(once);
+  }
+
+  unlisten(listener: CancelListener): void {
+    const once = this.#listening.get(listener);
+    if (once === undefined) return;
+    this.#listening.delete(listener);
+    this.#a.unlisten(once);
+    this.#b.unlisten(once);
+  }
+
+  onCancel(listener: (reason: StatusError) => void): () => void {
+    const listening = { cancelled: listener };
+    this.listen(listening);
+    return () => this.unlisten(listening);
+  }
 }
 
 const earlier = (a: number | undefined, b: number | undefined): number | undefined =>

@@ -234,9 +234,9 @@ export const flags = {
   max_queued_calls: int("own", 1024, "Calls of a model that may wait; more are refused.", 1, 1_000_000),
   inline_threshold_micros: int(
     "own",
-    50,
-    "Models whose warm-up run is shorter run on the serving thread, where a hop to another would cost more; 0: none.",
-    0,
+    -1,
+    "Models whose run is shorter live on the serving thread; 0: none; -1: 50, what a hop to another thread costs, or 250 with one CPU.",
+    -1,
     10_000,
   ),
 

@@ -122,7 +122,7 @@ export class Server {
     this.metrics = new Metrics({ build, clock: this.#clock });
     this.runtime = createModelRuntime(
       {
-        inlineThresholdMicros: options.inline_threshold_micros,
+        ...(options.inline_threshold_micros >= 0 && { inlineThresholdMicros: options.inline_threshold_micros }),
         ...(context.member && { cpus: context.member.cpus }),
       },
       {

@@ -11,7 +11,7 @@ const floors = ["telemetry", "processes", "tensor", "onnx", "runtime", "serving"
 /** The client stands beside the house: it shares the tensors and the wire, and nothing in the house knows of it. */
 const outbuilding = "client";
 /** Open to all, and importing nothing of ours but each other. */
-const leaves = ["status.ts", "options.ts", "clock.ts", "cancellation.ts"];
+const leaves = ["status.ts", "options.ts", "clock.ts", "cancellation.ts", "waiter.ts"];
 /** They see every room. */
 const roofs = [
   "main.ts",

@@ -18,6 +18,7 @@ import { ModelWorker, type StartThread, startWorkerThread } from "./placement/wo
 import { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
 import type { PlacementInfo } from "./session.js";
 import { type SessionOptions, type ValidSessionOptions, validateSessionOptions } from "./session-options.js";
+import { warmupFeeds } from "./warm-up.js";
 
 export interface RuntimeEnvironment {
   readonly logger: Logger;
@@ -190,6 +191,13 @@ class OnnxModelRuntime implements CountedModelRuntime {
           name,
           limits: this.#options,
           openPool,
+          openInline: () => this.#openInline(name, model),
+          timeDecides: decision.timeDecides,
+          measuringFeeds: () => {
+            const made = warmupFeeds(model.description.inputs, this.#options.warmupMaxBytes);
+            return "feeds" in made ? made.feeds : undefined;
+          },
+          fetches: model.description.outputs.map((output) => output.name),
           onReleased: (session) => this.#sessions.delete(session),
         },
         { logger: this.#logger, clock: this.#clock },
@@ -215,7 +223,8 @@ class OnnxModelRuntime implements CountedModelRuntime {
 
   #openInline(name: string, model: LoadedMessage["model"]): InlineSession | undefined {
     try {
-      return InlineSession.open(name, model, this.#options.warmupMaxBytes, this.#clock);
+      const { warmupMaxBytes, inlineSlowRunMicros } = this.#options;
+      return InlineSession.open(name, model, { warmupMaxBytes, slowRunMs: inlineSlowRunMicros / 1000 }, this.#clock);
     } catch (error) {
       this.#logger.warn("a model cannot live on the serving thread", { model: name, error: errorMessage(error) });
       return undefined;

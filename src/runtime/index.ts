@@ -21,5 +21,5 @@ export type { LoadedModel, ModelRuntime } from "./model-runtime.js";
 export { StepSession, type StepSessionOptions } from "./placement/step-session.js";
 export { RunError } from "./run-error.js";
 export { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
-export type { PlacementInfo, RunOptions, RunResult, Session } from "./session.js";
+export { type PlacementInfo, type RunOptions, type RunResult, type Session, startRun } from "./session.js";
 export { type SessionOptions, validateSessionOptions } from "./session-options.js";

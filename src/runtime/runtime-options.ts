@@ -11,7 +11,8 @@ export interface RuntimeOptions {
   readonly loadTimeoutMs: number;
   /**
    * A model whose median warm-up run is shorter lives on the serving thread. Default 50, what a hop to another thread
-   * and back costs; 0 keeps every model off the serving thread.
+   * and back costs; with a single CPU, where no other thread would run meanwhile, 250. 0 keeps every model off the
+   * serving thread.
    */
   readonly inlineThresholdMicros: number;
   /** A model whose session takes longer to make is not made again on the serving thread to live there. Default 20. */
@@ -26,11 +27,12 @@ export interface RuntimeOptions {
 
 /** Throws INVALID_ARGUMENT naming the option. */
 export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeOptions {
+  const cpus = given.cpus ?? availableCpus();
   const options: RuntimeOptions = {
-    cpus: given.cpus ?? availableCpus(),
+    cpus,
     maxModelFileBytes: 2 ** 31 - 1,
     loadTimeoutMs: 0,
-    inlineThresholdMicros: 50,
+    inlineThresholdMicros: cpus === 1 ? 250 : 50,
     inlineMaxCreateMs: 20,
     inlineMaxFeedBytes: 64 * 1024,
     inlineSlowRunMicros: 1000,

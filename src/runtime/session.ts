@@ -1,5 +1,6 @@
 import type { Cancellation } from "../cancellation.js";
 import type { Tensor } from "../tensor/index.js";
+import { tell, type Waiter } from "../waiter.js";
 
 export interface RunOptions {
   readonly cancellation: Cancellation;
@@ -8,6 +9,8 @@ export interface RunOptions {
    * instead of copied, which leaves them empty here. Default false.
    */
   readonly feedsMayBeTaken?: boolean;
+  /** How long the run will take by what its rows have cost until now. Default undefined: nobody knows. */
+  readonly expectedMs?: number | undefined;
 }
 
 export interface RunResult {
@@ -30,12 +33,31 @@ export interface RunResult {
  */
 export interface Session {
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult>;
+  /** The same without a promise, where a session can: use startRun(). */
+  start?(
+    feeds: ReadonlyMap<string, Tensor>,
+    fetches: readonly string[],
+    options: RunOptions,
+    waiter: Waiter<RunResult>,
+  ): void;
   /** Waits for the runs that were called, then gives the memory back. Idempotent. No run may be called afterwards. */
   release(): Promise<void>;
   /** May change while the session lives: a model that turns out slow leaves the serving thread. */
   readonly placement: PlacementInfo;
   /** Calls that wait, and sessions that run, at this moment. */
   load(): { readonly queued: number; readonly running: number };
+}
+
+/** Runs the session in the cheapest way that it has. */
+export function startRun(
+  session: Session,
+  feeds: ReadonlyMap<string, Tensor>,
+  fetches: readonly string[],
+  options: RunOptions,
+  waiter: Waiter<RunResult>,
+): void {
+  if (session.start !== undefined) session.start(feeds, fetches, options, waiter);
+  else tell(session.run(feeds, fetches, options), waiter);
 }
 
 /** Where a session's runs happen, for ListModels and the log. */

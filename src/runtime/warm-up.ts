@@ -4,7 +4,7 @@ import type { TensorSpec } from "../onnx/index.js";
 import { elementCount, elementTypeInfo, type Shape, type Tensor } from "../tensor/index.js";
 
 export interface WarmupMeasure {
-  /** Median of the runs, the first left out when there were more; undefined when the model was not warmed up. */
+  /** Median of the runs, of a quick model's later half; the first is left out when there were more. undefined: there were none. */
   readonly medianMicros: number | undefined;
   /** Why it was not; "" when it was. */
   readonly skipped: string;
@@ -15,7 +15,10 @@ export type WarmupFeeds =
   /** Why zeros cannot be made. */
   | { readonly skipped: string };
 
-const mostRuns = 30;
+const fewRuns = 30;
+/** A quick model is run on until this much time has gone: its first runs are through code that is not yet compiled. */
+const quickMs = 3;
+const mostRuns = 300;
 const budgetMs = 200;
 
 /** Zeros for every input, open dimensions being 1; an input of any rank gets a vector of one. */
@@ -37,7 +40,7 @@ export function warmupFeeds(inputs: readonly TensorSpec[], maxBytes: number): Wa
 export function measureWarmup(run: () => void, now: () => number): WarmupMeasure {
   const micros: number[] = [];
   const start = now();
-  for (let at = start; micros.length < mostRuns && at - start < budgetMs; ) {
+  for (let at = start; at - start < (micros.length < fewRuns ? budgetMs : quickMs) && micros.length < mostRuns; ) {
     try {
       run();
     } catch (error) {
@@ -48,7 +51,8 @@ export function measureWarmup(run: () => void, now: () => number): WarmupMeasure
     at = end;
   }
   // The first run allocates and compiles, and stands for none that follows.
-  return { medianMicros: median(micros.length > 1 ? micros.slice(1) : micros), skipped: "" };
+  const skipped = micros.length > fewRuns ? micros.length >> 1 : Math.min(1, micros.length - 1);
+  return { medianMicros: median(micros.slice(skipped)), skipped: "" };
 }
 
 function zeros(dtype: Tensor["dtype"], shape: Shape): Tensor {
@@ -57,7 +61,7 @@ function zeros(dtype: Tensor["dtype"], shape: Shape): Tensor {
   return { dtype, shape, data: array === undefined ? new Array<string>(length).fill("") : new array(length) };
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;

@@ -24,6 +24,8 @@ export interface BoundOutput {
 
 export interface BoundSignature {
   readonly inputs: readonly BoundInput[];
+  /** Names of the inputs' tensors in the graph. */
+  readonly feeds: readonly string[];
   readonly outputs: readonly BoundOutput[];
   readonly outputByAlias: ReadonlyMap<string, BoundOutput>;
   /** Names of all outputs' tensors, each once. */
@@ -59,6 +61,7 @@ function makeBinding(signature: Signature): BoundSignature {
   const outputs = [...signature.outputs].map(([alias, { name }]) => ({ alias, name }));
   return {
     inputs,
+    feeds: inputs.map(({ spec }) => spec.name),
     outputs,
     outputByAlias: new Map(outputs.map((output) => [output.alias, output])),
     fetches: [...new Set(outputs.map(({ name }) => name))],

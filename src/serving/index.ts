@@ -57,6 +57,7 @@ export {
   predict,
   runSignature,
   type SignatureCall,
+  startPredict,
   type TensorSource,
 } from "./predict.js";
 export type { ReplicaLink, ReplicaLoad, ReplicaLoaded, ReplicaNews } from "./replication/replica-link.js";

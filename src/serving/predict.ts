@@ -6,8 +6,10 @@ import {
   regressMethodName,
   type Signature,
 } from "../onnx/index.js";
+import { type RunResult, startRun } from "../runtime/index.js";
 import { Code, failedPrecondition, internal, invalidArgument, StatusError, unknown } from "../status.js";
-import { type ElementType, isNumeric, type Shape, type Tensor } from "../tensor/index.js";
+import { type ElementType, isNumeric, NamedValues, type Shape, type Tensor } from "../tensor/index.js";
+import { promiseOf, tell, type Waiter } from "../waiter.js";
 import {
   type BoundOutput,
   bindSignature,
@@ -19,7 +21,7 @@ import {
 } from "./bound-signature.js";
 import type { ExampleList } from "./example.js";
 import { figuresOf, runExamples } from "./run-examples.js";
-import type { ModelSpec, Servable, ServableId, ServableLender } from "./servable.js";
+import type { ModelSpec, Servable, ServableHandle, ServableId, ServableLender } from "./servable.js";
 
 /**
  * A tensor as a door received it: type and shape are known, nothing has been allocated. Its type and shape are compared
@@ -85,23 +87,57 @@ export interface PredictOptions {
  * Errors: those of ModelRepository.getServableHandle; FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for
  * inputs and outputs that do not fit it; those of Session.run.
  */
-export async function predict(
+export function predict(
   repository: ServableLender,
   request: PredictRequest,
   cancellation: Cancellation,
   options: PredictOptions = {},
 ): Promise<PredictResult> {
-  if (request.modelSpec === undefined) throw missingModelSpec();
-  // Held until the run is over: an open handle is what keeps a version from being unloaded.
-  const handle = repository.getServableHandle(request.modelSpec);
+  return promiseOf((waiter) => startPredict(repository, request, cancellation, options, waiter));
+}
+
+/** As predict(), without a promise. */
+export function startPredict(
+  repository: ServableLender,
+  request: PredictRequest,
+  cancellation: Cancellation,
+  options: PredictOptions,
+  waiter: Waiter<PredictResult>,
+): void {
+  let prediction: HeldServable | undefined;
   try {
+    const { modelSpec } = request;
+    if (modelSpec === undefined) throw missingModelSpec();
+    const handle = repository.getServableHandle(modelSpec);
+    prediction = new HeldServable(handle, waiter);
     const { servable } = handle;
-    const signature = findSignature(servable, request.modelSpec.signatureName, options.signatureNotFound);
+    const signature = findSignature(servable, modelSpec.signatureName, options.signatureNotFound);
     if (options.enableSignatureMethodNameCheck === true) checkMethodName(signature);
     request.onResolved?.(servable.id, signature);
-    return await runSignature(servable, signature, request, cancellation);
-  } finally {
-    handle[Symbol.dispose]();
+    startSignature(servable, signature, request, cancellation, prediction);
+  } catch (error) {
+    (prediction ?? waiter).reject(error);
+  }
+}
+
+/** Holds a servable until its run is over: an open handle is what keeps a version from being unloaded. */
+class HeldServable implements Waiter<PredictResult> {
+  readonly #handle: ServableHandle;
+  readonly #waiter: Waiter<PredictResult>;
+
+  constructor(handle: ServableHandle, waiter: Waiter<PredictResult>) {
+    this.#handle = handle;
+    this.#waiter = waiter;
+  }
+
+  resolve(result: PredictResult): void {
+    this.#handle[Symbol.dispose]();
+    this.#waiter.resolve(result);
+  }
+
+  reject(error: unknown): void {
+    this.#handle[Symbol.dispose]();
+    this.#waiter.reject(error);
   }
 }
 
@@ -144,12 +180,23 @@ export function checkMethodName({ methodName }: Signature): void {
  * The lower half of predict, for callers that hold a servable and know its signature: binds the inputs, runs, names the
  * outputs. The caller keeps the servable's handle open until this settles.
  */
-export async function runSignature(
+export function runSignature(
   servable: Servable,
   signature: Signature,
   call: SignatureCall,
   cancellation: Cancellation,
 ): Promise<PredictResult> {
+  return promiseOf((waiter) => startSignature(servable, signature, call, cancellation, waiter));
+}
+
+/** As runSignature(), without a promise; throws what it finds wrong before the run. */
+function startSignature(
+  servable: Servable,
+  signature: Signature,
+  call: SignatureCall,
+  cancellation: Cancellation,
+  waiter: Waiter<PredictResult>,
+): void {
   const binding = bindSignature(signature);
   const sources = matchInputs(binding, call.inputs(signature));
   const outputs = selectOutputs(binding, call.outputFilter);
@@ -160,36 +207,80 @@ export async function runSignature(
     servable.id.name,
   );
   if (signature.features !== undefined) {
-    return await runOnExamples(servable, signature, sources[0]!, outputs, cancellation);
+    tell(runOnExamples(servable, signature, sources[0]!, outputs, cancellation), waiter);
+    return;
   }
   const { refusesEmptyTensors } = servable.description;
-  const feeds = new Map<string, Tensor>();
+  const tensors: Tensor[] = [];
   for (let i = 0; i < inputs.length; i++) {
-    const { alias, spec, defaultValue } = inputs[i]!;
+    const { alias, defaultValue } = inputs[i]!;
     const source = sources[i];
     const { shape } = source ?? defaultValue!;
     if (refusesEmptyTensors !== undefined && shape.includes(0)) {
       throw emptyTensor(servable.id.name, alias, shape, refusesEmptyTensors);
     }
-    feeds.set(spec.name, source === undefined ? copyOf(defaultValue!) : decode(alias, source));
+    tensors.push(source === undefined ? copyOf(defaultValue!) : decode(alias, source));
   }
-  const fetches = outputs === binding.outputs ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];
-  const result = await servable.session.run(feeds, fetches, { cancellation, feedsMayBeTaken: true });
-  const named = new Map<string, Tensor>();
-  for (const { alias, name } of outputs) {
-    const tensor = result.outputs.get(name);
-    if (tensor === undefined) throw unknown("Predict internal error");
-    named.set(alias, tensor);
+  const all = outputs === binding.outputs;
+  const fetches = all ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];
+  const rows = servable.description.batching.provenSafe ? (tensors[0]?.shape[0] ?? 1) : 1;
+  startRun(
+    servable.session,
+    new NamedValues(binding.feeds, tensors),
+    fetches,
+    { cancellation, feedsMayBeTaken: true },
+    new SignatureRun(servable, signature, outputs, rows, waiter),
+  );
+}
+
+/** A run of a signature that has begun: it names the outputs. */
+class SignatureRun implements Waiter<RunResult> {
+  readonly #servable: Servable;
+  readonly #signature: Signature;
+  readonly #outputs: readonly BoundOutput[];
+  readonly #rows: number;
+  readonly #waiter: Waiter<PredictResult>;
+
+  constructor(
+    servable: Servable,
+    signature: Signature,
+    outputs: readonly BoundOutput[],
+    rows: number,
+    waiter: Waiter<PredictResult>,
+  ) {
+    this.#servable = servable;
+    this.#signature = signature;
+    this.#outputs = outputs;
+    this.#rows = rows;
+    this.#waiter = waiter;
   }
-  return {
-    servableId: servable.id,
-    signature,
-    outputs: named,
-    queueMs: result.queueMs,
-    computeMs: result.computeMs,
-    batchSize: result.batchSize,
-    rows: servable.description.batching.provenSafe ? (feeds.get(binding.inputs[0]?.spec.name ?? "")?.shape[0] ?? 1) : 1,
-  };
+
+  resolve({ outputs, queueMs, computeMs, batchSize }: RunResult): void {
+    const aliases: string[] = [];
+    const tensors: Tensor[] = [];
+    for (const { alias, name } of this.#outputs) {
+      const tensor = outputs.get(name);
+      if (tensor === undefined) {
+        this.reject(unknown("Predict internal error"));
+        return;
+      }
+      aliases.push(alias);
+      tensors.push(tensor);
+    }
+    this.#waiter.resolve({
+      servableId: this.#servable.id,
+      signature: this.#signature,
+      outputs: new NamedValues(aliases, tensors),
+      queueMs,
+      computeMs,
+      batchSize,
+      rows: this.#rows,
+    });
+  }
+
+  reject(error: unknown): void {
+    this.#waiter.reject(error);
+  }
 }
 
 /** A signature that takes tf.Examples, called with a tensor of them. */

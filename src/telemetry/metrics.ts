@@ -188,6 +188,9 @@ export class Metrics {
     rest: new Map(),
   };
 
+  /** The last call that came to a version of ours. */
+  #latest: { readonly record: CallRecord; readonly series: CallSeries } | undefined;
+
   constructor({ build, clock = systemClock, processes }: MetricsOptions) {
     this.#clock = clock;
     this.#buildInfo = new GaugeFamily({
@@ -290,7 +293,9 @@ export class Metrics {
     if (record.queueMs !== undefined) series.queueSeconds().observe(record.queueMs / 1000);
     if (record.computeMs !== undefined) series.computeSeconds().observe(record.computeMs / 1000);
     if (record.batchSize !== undefined && record.batchSize > 0) series.batchRows().observe(record.batchSize);
-    this.#observeInference(record, code, durationMs);
+    if (series.inferences && record.api !== undefined) {
+      this.inferenceStatistics.observe(record, record.version!, code, durationMs, this.#clock.wallTime());
+    }
     if (record.method === multiInference && code === Code.OK) this.#countExamples(record);
     if (!isCountedByTensorflow(record)) return;
     series.tensorflowRequestCount(code).value += 1;
@@ -302,12 +307,6 @@ export class Metrics {
   #countExamples({ model = "", rows = 0 }: CallRecord): void {
     this.#exampleCounts.with(model).observe(rows);
     this.#exampleCountTotal.with(model).value += rows;
-  }
-
-  #observeInference(record: CallRecord, code: Code, durationMs: number): void {
-    const { api, model = "", version } = record;
-    if (api === undefined || version === undefined || !this.#known.get(model)?.has(version.toString())) return;
-    this.inferenceStatistics.observe(record, version, code, durationMs, this.#clock.wallTime());
   }
 
   /** After each batch that enable_batching formed; `sizes` are the rows of its calls, `processed` has the padding too. */
@@ -450,7 +449,16 @@ export class Metrics {
     ];
   }
 
-  #callSeries({ door, api = "", model = "", version }: CallRecord): CallSeries {
+  /** Mostly it is the version that has answered the call before. */
+  #callSeries(record: CallRecord): CallSeries {
+    const latest = this.#latest;
+    if (latest !== undefined && isAlike(record, latest.record)) return latest.series;
+    const series = this.#findCallSeries(record);
+    if (series.inferences) this.#latest = { record, series };
+    return series;
+  }
+
+  #findCallSeries({ door, api = "", model = "", version }: CallRecord): CallSeries {
     const known = this.#calls[door].get(api)?.get(model)?.get(version);
     if (known !== undefined) return known;
     const modelLabel = this.#modelLabel(model);
@@ -465,6 +473,7 @@ export class Metrics {
 
   #makeCallSeries(door: "grpc" | "rest", api: string, model: string, version: string): CallSeries {
     return {
+      inferences: version !== "",
       requests: perCode((code) => this.#requests.with(model, version, api, door, code)),
       requestSeconds: this.#requestSeconds.with(model, version, api, door),
       queueSeconds: once(() => this.#queueSeconds.with(model, version, api)),
@@ -497,6 +506,7 @@ export class Metrics {
     for (const family of this.#families) family.forget({ model, version: oldest });
     this.#mlmdMap.forget({ model_name: model, version: oldest });
     this.inferenceStatistics.forget(model, BigInt(oldest));
+    this.#latest = undefined;
     for (const door of Object.values(this.#calls)) {
       for (const byModel of door.values()) byModel.get(model)?.delete(BigInt(oldest));
     }
@@ -505,6 +515,8 @@ export class Metrics {
 
 /** Where one kind of call is counted. */
 interface CallSeries {
+  /** The calls came to a version of ours, and count in its statistics. */
+  readonly inferences: boolean;
   readonly requests: (code: Code) => Cell;
   readonly requestSeconds: Distribution;
   readonly queueSeconds: () => Distribution;
@@ -513,6 +525,11 @@ interface CallSeries {
   readonly tensorflowRequestCount: (code: Code) => Cell;
   readonly tensorflowRequestLatency: () => Distribution;
   readonly tensorflowRuntimeLatency: () => Distribution;
+}
+
+/** Whether two calls count in the same series. */
+function isAlike(a: CallRecord, b: CallRecord): boolean {
+  return a.version === b.version && a.model === b.model && a.api === b.api && a.door === b.door;
 }
 
 const multiInference = "/tensorflow.serving.PredictionService/MultiInference";

@@ -11,6 +11,7 @@ export {
 } from "./dtype.js";
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
 export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";
+export { NamedValues } from "./named-values.js";
 export {
   byteLength,
   bytesOf,

@@ -2,6 +2,7 @@
 // has been compared with what the request says it carries.
 import type { ModelSpec } from "../../serving/index.js";
 import { invalidArgument } from "../../status.js";
+import { NamedValues } from "../../tensor/index.js";
 import { readModelSpec } from "./model-spec.js";
 import { defaultTensorProtoLimits, type TensorProtoLimits, TensorProtoSource } from "./tensor-proto-source.js";
 import { tagOf, WireReader, WireType } from "./wire-reader.js";
@@ -32,8 +33,8 @@ export function decodePredictRequest(
   limits: TensorProtoLimits = defaultTensorProtoLimits,
 ): DecodedPredictRequest {
   const reader = new WireReader(bytes);
-  const inputs = new Map<string, TensorProtoSource>();
-  const outputFilter: string[] = [];
+  let inputs: ReadonlyMap<string, TensorProtoSource> = noTensors;
+  let outputFilter: string[] | undefined;
   let modelSpec: ModelSpec | undefined;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     switch (tag) {
@@ -41,10 +42,11 @@ export function decodePredictRequest(
         modelSpec = readModelSpec(reader, modelSpec);
         break;
       case inputsTag:
-        readNamedTensor(reader, inputs, limits);
+        inputs = readNamedTensor(reader, inputs, limits);
         if (inputs.size > maxEntries) throw invalidArgument(`a request may have ${maxEntries} inputs at most`);
         break;
       case outputFilterTag:
+        outputFilter ??= [];
         if (outputFilter.length === maxEntries) {
           throw invalidArgument(`a request's output_filter may have ${maxEntries} entries at most`);
         }
@@ -54,15 +56,21 @@ export function decodePredictRequest(
         reader.skip(tag); // predict_streamed_options, client_id, request_options: TensorFlow Serving ignores them too
     }
   }
-  return { modelSpec, inputs, outputFilter };
+  return { modelSpec, inputs, outputFilter: outputFilter ?? none };
 }
 
-/** Reads an entry of a map<string, TensorProto>. */
+const none: readonly string[] = [];
+export const noTensors = new NamedValues<TensorProtoSource>([], []);
+
+/**
+ * Reads an entry of a map<string, TensorProto>.
+ * @returns the tensors with one more: a Map from the second on
+ */
 export function readNamedTensor(
   reader: WireReader,
-  inputs: Map<string, TensorProtoSource>,
+  inputs: ReadonlyMap<string, TensorProtoSource>,
   limits: TensorProtoLimits,
-): void {
+): ReadonlyMap<string, TensorProtoSource> {
   const outer = reader.enter();
   const tensor = new TensorProtoSource(reader.bytes, limits);
   let alias = "";
@@ -79,5 +87,7 @@ export function readNamedTensor(
   }
   reader.leave(outer);
   tensor.finish();
-  inputs.set(alias, tensor);
+  if (inputs.size === 0) return new NamedValues([alias], [tensor]);
+  const more = inputs instanceof Map ? (inputs as Map<string, TensorProtoSource>) : new Map(inputs);
+  return more.set(alias, tensor);
 }

@@ -5,7 +5,7 @@ import { EvaluateRequest, TrainHeader, TrainingSpec } from "../../gen/onnxd/v1/t
 import { errorMessage, invalidArgument, StatusError } from "../../status.js";
 import { isNumeric, type NumericTensor, type Tensor } from "../../tensor/index.js";
 import type { DataPiece, DataSetRole } from "../../training/index.js";
-import { readNamedTensor } from "./predict-request.js";
+import { noTensors, readNamedTensor } from "./predict-request.js";
 import { defaultTensorProtoLimits, TensorProtoSource } from "./tensor-proto-source.js";
 import { tagOf, WireReader, WireType } from "./wire-reader.js";
 
@@ -208,11 +208,11 @@ function readStruct(bytes: Uint8Array, place: string): Record<string, unknown> {
 
 function readTensorRows(reader: WireReader): GivenTensors {
   const outer = reader.enter();
-  const inputs = new Map<string, TensorProtoSource>();
+  let inputs: ReadonlyMap<string, TensorProtoSource> = noTensors;
   let targets: TensorProtoSource | undefined;
   let weights: TensorProtoSource | undefined;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
-    if (tag === firstTag) readNamedTensor(reader, inputs, defaultTensorProtoLimits);
+    if (tag === firstTag) inputs = readNamedTensor(reader, inputs, defaultTensorProtoLimits);
     else if (tag === secondTag) targets = readTensor(reader);
     else if (tag === thirdTag) weights = readTensor(reader);
     else reader.skip(tag);

@@ -4,10 +4,11 @@ import { CancellationSource } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { Code, cancelled, errorMessage, internal, StatusError, unimplemented } from "../../status.js";
 import type { CallRecord, Logger } from "../../telemetry/index.js";
+import { tell, type Waiter } from "../../waiter.js";
 import { requestIdKey } from "../request-id.js";
 import type { CallEnd, InterceptedCall, Interceptor } from "./interceptors.js";
 import { RequestStream } from "./request-stream.js";
-import type { Metadata, Method, Peer, ServiceTable } from "./service-table.js";
+import { answersLater, type Metadata, type Method, type Peer, type ServiceTable } from "./service-table.js";
 import { boundStatusMessage } from "./status-message.js";
 
 /** Key and value; bytes under keys that end in "-bin". */
@@ -62,7 +63,7 @@ export function createDispatcher(table: ServiceTable, deps: DispatcherDeps): Dis
   };
 }
 
-class DispatchedCall implements InterceptedCall, CallReceiver {
+class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
   readonly path: string;
   readonly metadata: Metadata;
   readonly peer: Peer;
@@ -71,10 +72,11 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
   readonly #transport: TransportCall;
   readonly #method: Method | undefined;
   readonly #deps: DispatcherDeps;
-  readonly #callEnds: CallEnd[] = [];
-  readonly #headers: HeaderField[] = [];
-  readonly #trailers: HeaderField[] = [];
-  /** The one request of a unary or server-streaming call. */
+  // Made when there is a first of them.
+  #callEnds: CallEnd[] | undefined;
+  #headers: HeaderField[] | undefined;
+  #trailers: HeaderField[] | undefined;
+  /** The one request of a unary or server-streaming call; until the answer, for a method that wants to see both. */
   #request: Uint8Array | undefined;
   /** The requests of a client-streaming or bidirectional call. */
   #requests: RequestStream<unknown> | undefined;
@@ -101,11 +103,13 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
 
   setHeader(key: string, value: string | Uint8Array): void {
     requireField(key, value);
+    this.#headers ??= [];
     this.#headers.push([key, value]);
   }
 
   setTrailer(key: string, value: string | Uint8Array): void {
     requireField(key, value);
+    this.#trailers ??= [];
     this.#trailers.push([key, value]);
   }
 
@@ -135,7 +139,10 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
 
   /** Keeps what an interceptor wants called at the end; false when that has come already. */
   #letIn(end: CallEnd | undefined): boolean {
-    if (end !== undefined) this.#callEnds.push(end);
+    if (end !== undefined) {
+      if (this.#callEnds === undefined) this.#callEnds = [end];
+      else this.#callEnds.push(end);
+    }
     if (!this.#ended) return true;
     const { reason } = this.cancellation;
     end?.(reason?.code ?? Code.CANCELLED, reason?.message ?? "");
@@ -179,12 +186,20 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
       return;
     }
     const bytes = this.#request;
-    this.#request = undefined; // what the handler does not keep of it may go
     if (bytes === undefined) {
       this.fail(unimplemented(`${this.path} takes one request message; got none`));
     } else if (method.kind === "unary") {
-      this.#unary(() => method.handle(this.#decode(method, bytes), this));
+      if (method.observe === undefined) this.#request = undefined; // what the handler does not keep of it may go
+      let response: unknown;
+      try {
+        response = method.handle(this.#decode(method, bytes), this, this);
+      } catch (thrown) {
+        this.#failWith(thrown);
+        return;
+      }
+      this.#answer(response);
     } else {
+      this.#request = undefined;
       this.#stream(() => method.handle(this.#decode(method, bytes), this));
     }
   }
@@ -221,17 +236,17 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
       this.#failWith(thrown);
       return;
     }
-    if (response instanceof Promise) {
-      response.then(
-        (value) => this.#respond(value),
-        (thrown) => this.#failWith(thrown),
-      );
-    } else {
-      this.#respond(response);
-    }
+    this.#answer(response);
   }
 
-  #respond(response: unknown): void {
+  #answer(response: unknown): void {
+    if (response instanceof Promise) tell(response, this);
+    else if (response !== answersLater) this.resolve(response);
+  }
+
+  // What the handler of a unary call makes known.
+
+  resolve(response: unknown): void {
     if (this.#ended) return;
     try {
       this.#send(response);
@@ -240,6 +255,10 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
       return;
     }
     this.#end(undefined, true);
+  }
+
+  reject(thrown: unknown): void {
+    this.#failWith(thrown);
   }
 
   #stream(handle: () => AsyncIterable<unknown>): void {
@@ -292,10 +311,12 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
   }
 
   #send(response: unknown): boolean {
-    const bytes = this.#method!.encode(response);
+    const method = this.#method!;
+    const bytes = method.encode(response);
+    if (method.kind === "unary" && method.observe !== undefined) method.observe(this.#request!, response, bytes);
     if (!this.#responding) {
       this.#responding = true;
-      if (this.#headers.length > 0) this.#transport.sendHeaders(this.#headers);
+      if (this.#headers !== undefined) this.#transport.sendHeaders(this.#headers);
     }
     return this.#transport.sendMessage(bytes);
   }
@@ -323,17 +344,11 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
     this.#ended = true;
     const code = error?.code ?? Code.OK;
     const message = error === undefined ? "" : boundStatusMessage(error.message);
-    if (audible) {
-      const { requestId } = this.record;
-      if (requestId !== "") this.#trailers.push([requestIdKey, requestId]);
-      // Trailers alone carry the headers' fields too, so that they are not lost.
-      const fields =
-        this.#responding || this.#headers.length === 0 ? this.#trailers : [...this.#headers, ...this.#trailers];
-      this.#transport.sendStatus(code, message, fields);
-    }
-    for (let index = this.#callEnds.length - 1; index >= 0; index--) {
+    if (audible) this.#transport.sendStatus(code, message, this.#lastFields());
+    const ends = this.#callEnds;
+    for (let index = ends === undefined ? -1 : ends.length - 1; index >= 0; index--) {
       try {
-        this.#callEnds[index]!(code, message);
+        ends![index]!(code, message);
       } catch (thrown) {
         this.#logDefect(thrown);
       }
@@ -341,9 +356,23 @@ class DispatchedCall implements InterceptedCall, CallReceiver {
     // Whatever is still done for the call, in the handler or beside it, is of no use any more.
     if (error !== undefined) this.cancellation.cancel(error);
     this.#requests?.close(error);
+    this.#request = undefined;
     this.drained();
   }
+
+  /** The trailers. Those of a response without messages carry the headers' fields too, so that they are not lost. */
+  #lastFields(): readonly HeaderField[] {
+    const { requestId } = this.record;
+    const id: HeaderField = [requestIdKey, requestId];
+    const headers = this.#responding ? undefined : this.#headers;
+    if (headers === undefined && this.#trailers === undefined) return requestId === "" ? none : [id];
+    const fields = [...(headers ?? none), ...(this.#trailers ?? none)];
+    if (requestId !== "") fields.push(id);
+    return fields;
+  }
 }
+
+const none: readonly HeaderField[] = [];
 
 /** What HTTP/2 and gRPC allow in a header field; transports rely on it. */
 function requireField(key: string, value: string | Uint8Array): void {

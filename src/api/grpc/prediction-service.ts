@@ -3,13 +3,19 @@ import {
   GetModelMetadataRequest,
   GetModelMetadataResponse,
 } from "../../gen/tensorflow_serving/apis/get_model_metadata.js";
+import type { Signature } from "../../onnx/index.js";
 import {
   getModelMetadata,
   type ModelRepository,
+  type ModelSpec,
+  type PredictRequest,
   type PredictResult,
-  predict,
   type RequestSampler,
+  type ServableId,
+  startPredict,
 } from "../../serving/index.js";
+import type { CallRecord } from "../../telemetry/index.js";
+import type { Waiter } from "../../waiter.js";
 import { fromModelSpecMessage, toModelSpecMessage } from "../codecs/model-spec.js";
 import { type DecodedPredictRequest, decodePredictRequest } from "../codecs/predict-request.js";
 import { encodePredictResponse } from "../codecs/predict-response.js";
@@ -17,7 +23,7 @@ import { logFields } from "../codecs/prediction-log.js";
 import { encodeSignatureDefMap } from "../codecs/signature-def.js";
 import { exampleMethods, recordFigures } from "./example-methods.js";
 import { logged } from "./logged-method.js";
-import type { Method, UnaryMethod } from "./service-table.js";
+import { answersLater, type Method, type UnaryMethod } from "./service-table.js";
 
 export interface PredictionServiceOptions {
   /** Outputs travel in tensor_content instead of typed fields. Default false, as TensorFlow Serving. */
@@ -58,33 +64,56 @@ function predictMethod(
   options: PredictionServiceOptions,
 ): UnaryMethod<DecodedPredictRequest, PredictResult> {
   const { enableSerializationAsTensorContent: asContent, enableSignatureMethodNameCheck } = options;
+  const checks = { enableSignatureMethodNameCheck };
   const limits = { maxFillBytes: options.maxFillBytes };
   return {
     kind: "unary",
     path: `/${service}/Predict`,
     decode: (bytes) => decodePredictRequest(bytes, limits),
     encode: (result) => encodePredictResponse(result, asContent),
-    async handle({ modelSpec, inputs, outputFilter }, { record, cancellation }) {
+    handle(request, { record, cancellation }, waiter) {
       record.api = "Predict";
-      if (modelSpec !== undefined) record.model = modelSpec.name;
-      const result = await predict(
-        repository,
-        {
-          modelSpec,
-          inputs: () => inputs,
-          outputFilter,
-          onResolved(id, signature) {
-            record.version = id.version;
-            record.signature = signature.key;
-          },
-        },
-        cancellation,
-        { enableSignatureMethodNameCheck },
-      );
-      recordFigures(record, result);
-      return result;
+      if (request.modelSpec !== undefined) record.model = request.modelSpec.name;
+      const call = new PredictCall(request, record, waiter);
+      startPredict(repository, call, cancellation, checks, call);
+      return answersLater;
     },
   };
+}
+
+/** One call of Predict on its way: what it asks for, and what is noted of it. */
+class PredictCall implements PredictRequest, Waiter<PredictResult> {
+  readonly modelSpec: ModelSpec | undefined;
+  readonly outputFilter: readonly string[];
+  readonly #inputs: DecodedPredictRequest["inputs"];
+  readonly #record: CallRecord;
+  readonly #waiter: Waiter<PredictResult>;
+
+  constructor(request: DecodedPredictRequest, record: CallRecord, waiter: Waiter<PredictResult>) {
+    this.modelSpec = request.modelSpec;
+    this.outputFilter = request.outputFilter;
+    this.#inputs = request.inputs;
+    this.#record = record;
+    this.#waiter = waiter;
+  }
+
+  inputs(): DecodedPredictRequest["inputs"] {
+    return this.#inputs;
+  }
+
+  onResolved(id: ServableId, signature: Signature): void {
+    this.#record.version = id.version;
+    this.#record.signature = signature.key;
+  }
+
+  resolve(result: PredictResult): void {
+    recordFigures(this.#record, result);
+    this.#waiter.resolve(result);
+  }
+
+  reject(error: unknown): void {
+    this.#waiter.reject(error);
+  }
 }
 
 const signatureDefMapTypeUrl = "type.googleapis.com/tensorflow.serving.SignatureDefMap";

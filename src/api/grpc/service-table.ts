@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import type { Cancellation } from "../../cancellation.js";
 import type { CallRecord } from "../../telemetry/index.js";
+import type { Waiter } from "../../waiter.js";
 
 /** Header fields of a call. Keys are lower case; those that end in "-bin" hold bytes, decoded. */
 export interface Metadata {
@@ -42,9 +43,19 @@ interface Codec<Request, Response> {
   readonly encode: (response: Response) => Uint8Array;
 }
 
+/** What a handler returns that will tell its waiter. */
+export const answersLater = Symbol("answers later");
+
 export interface UnaryMethod<Request, Response> extends Codec<Request, Response> {
   readonly kind: "unary";
-  readonly handle: (request: Request, call: Call) => Response | Promise<Response>;
+  /** @param waiter may be told the response instead of its being returned: cheaper than a promise, for the busiest method */
+  readonly handle: (
+    request: Request,
+    call: Call,
+    waiter: Waiter<Response>,
+  ) => Response | Promise<Response> | typeof answersLater;
+  /** Sees each call that succeeds as it was on the wire, before its answer leaves. */
+  readonly observe?: (request: Uint8Array, response: Response, encoded: Uint8Array) => void;
 }
 export interface ServerStreamMethod<Request, Response> extends Codec<Request, Response> {
   readonly kind: "server-stream";

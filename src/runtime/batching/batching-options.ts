@@ -10,14 +10,18 @@ export interface BatchingOptions {
    * small models pay, large batches of large models only make everyone wait. Default 4 milliseconds.
    */
   readonly targetRunMs: number;
+  /** The same for a model on the serving thread, where everyone waits for a run to end. Default 0.5 milliseconds. */
+  readonly inlineTargetRunMs: number;
   /** Calls that may wait, at most. Default 1024. */
   readonly maxQueue: number;
 }
 
 export function validateBatchingOptions(given: Partial<BatchingOptions>): BatchingOptions {
-  const options = { maxBatchRows: 256, targetRunMs: 4, maxQueue: 1024, ...given };
+  const options = { maxBatchRows: 256, targetRunMs: 4, inlineTargetRunMs: 0.5, maxQueue: 1024, ...given };
   requireInteger("maxBatchRows", options.maxBatchRows, { min: 1, max: 65_536 });
   requireInteger("maxQueue", options.maxQueue, { min: 1 });
-  if (!(options.targetRunMs > 0)) throw invalidArgument(`targetRunMs must be positive; got ${options.targetRunMs}`);
+  for (const name of ["targetRunMs", "inlineTargetRunMs"] as const) {
+    if (!(options[name] > 0)) throw invalidArgument(`${name} must be positive; got ${options[name]}`);
+  }
   return Object.freeze(options);
 }

@@ -2,29 +2,20 @@ import { neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { Code, deadlineExceeded, resourceExhausted, StatusError } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
-import type { Tensor } from "../../tensor/index.js";
-import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
+import { NamedValues, type Tensor } from "../../tensor/index.js";
+import { promiseOf, type Waiter } from "../../waiter.js";
+import { type PlacementInfo, type RunOptions, type RunResult, type Session, startRun } from "../session.js";
 import { concatRows, splitRows } from "./batch.js";
+import { BatchTask, type TaskOwner } from "./batch-task.js";
 import { type BatchingOptions, validateBatchingOptions } from "./batching-options.js";
-
-interface Task {
-  readonly feeds: ReadonlyMap<string, Tensor>;
-  readonly rows: number;
-  readonly options: RunOptions;
-  readonly enqueuedMs: number;
-  readonly resolve: (result: RunResult) => void;
-  readonly reject: (error: unknown) => void;
-  /** True until it is started or its caller has given up; a task that no longer waits is passed over. */
-  waiting: boolean;
-  /** Takes back the wish to hear of cancellation. */
-  ignoreCancel: () => void;
-}
+import { Company } from "./company.js";
 
 /** Tasks that may share a run: same fetches, same inputs, same types, same sizes beyond the first dimension. */
 interface Group {
   readonly key: string;
   readonly fetches: readonly string[];
-  readonly tasks: Task[];
+  /** Never empty while the group is listed, but tasks of it may wait no longer. */
+  readonly tasks: BatchTask[];
 }
 
 /**
@@ -48,9 +39,16 @@ export class BatchingSession implements Session {
   readonly #logger: Logger;
   /** In the order of their oldest tasks. */
   readonly #groups = new Map<string, Group>();
+  /** The one that was last added to. */
+  #latest: Group | undefined;
+  readonly #company = new Company();
   #waiting = 0;
   #running = 0;
   #pumpScheduled = false;
+  readonly #pumpLater = () => {
+    this.#pumpScheduled = false;
+    this.#pump();
+  };
   /** Moving average of compute time per row; 0 until the first run. */
   #rowMs = 0;
   /** A run whose outputs did not have the batch's rows: the proof does not hold, nothing is batched any more. */
@@ -79,44 +77,57 @@ export class BatchingSession implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    const rows = commonRows(feeds);
-    if (rows === undefined || this.#disproven) return this.#inner.run(feeds, fetches, options);
+    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+  }
+
+  start(
+    feeds: ReadonlyMap<string, Tensor>,
+    fetches: readonly string[],
+    options: RunOptions,
+    waiter: Waiter<RunResult>,
+  ): void {
+    const named = NamedValues.from(feeds);
+    const rows = commonRows(named);
     const { reason } = options.cancellation;
-    if (reason !== undefined) return Promise.reject(reason);
-    if (this.#waiting >= this.#options.maxQueue) {
-      return Promise.reject(
+    if (rows === undefined || this.#disproven) {
+      startRun(this.#inner, feeds, fetches, options, waiter);
+    } else if (reason !== undefined) {
+      waiter.reject(reason);
+    } else if (this.#waiting >= this.#options.maxQueue) {
+      waiter.reject(
         resourceExhausted(`Model ${this.#name}: ${this.#waiting} calls are waiting, and no more than that may wait`),
       );
+    } else {
+      const now = this.#clock.now();
+      const task = new BatchTask(this.#owner, named, rows, options, now, waiter);
+      const idle = this.#waiting === 0 && this.#running < this.#capacity();
+      if (idle && !this.#company.expected(now)) this.#startAlone(fetches, task, now);
+      else this.#enqueue(task, fetches);
     }
-    return new Promise((resolve, reject) => {
-      const enqueuedMs = this.#clock.now();
-      this.#enqueue(
-        { feeds, rows, options, enqueuedMs, resolve, reject, waiting: true, ignoreCancel: () => {} },
-        fetches,
-      );
-    });
   }
 
   async release(): Promise<void> {
     await this.#inner.release();
   }
 
-  #enqueue(task: Task, fetches: readonly string[]): void {
-    const key = groupKey(task.feeds, fetches);
+  #enqueue(task: BatchTask, fetches: readonly string[]): void {
+    this.#groupOf(task.feeds, fetches).tasks.push(task);
+    this.#waiting++;
+    task.wait();
+    this.#schedulePump();
+  }
+
+  #groupOf(feeds: NamedValues<Tensor>, fetches: readonly string[]): Group {
+    const latest = this.#latest;
+    if (latest !== undefined && latest.tasks.length > 0 && belongs(latest, feeds, fetches)) return latest;
+    const key = groupKey(feeds, fetches);
     let group = this.#groups.get(key);
     if (group === undefined) {
       group = { key, fetches, tasks: [] };
       this.#groups.set(key, group);
     }
-    group.tasks.push(task);
-    this.#waiting++;
-    task.ignoreCancel = task.options.cancellation.onCancel((reason) => {
-      if (!task.waiting) return;
-      task.waiting = false;
-      this.#waiting--;
-      task.reject(reason);
-    });
-    this.#schedulePump();
+    this.#latest = group;
+    return group;
   }
 
   /**
@@ -126,12 +137,8 @@ export class BatchingSession implements Session {
   #schedulePump(): void {
     if (this.#pumpScheduled || this.#running >= this.#capacity()) return;
     this.#pumpScheduled = true;
-    const pump = () => {
-      this.#pumpScheduled = false;
-      this.#pump();
-    };
-    if (this.#inner.placement.kind === "inline") setImmediate(pump);
-    else queueMicrotask(pump);
+    if (this.#inner.placement.kind === "inline") setImmediate(this.#pumpLater);
+    else queueMicrotask(this.#pumpLater);
   }
 
   #capacity(): number {
@@ -140,28 +147,29 @@ export class BatchingSession implements Session {
 
   #pump(): void {
     while (this.#running < this.#capacity()) {
-      const batch = this.#takeBatch();
+      const now = this.#clock.now();
+      const batch = this.#takeBatch(now);
       if (batch === undefined) return;
-      this.#running++;
-      void this.#runBatch(batch.fetches, batch.tasks).finally(() => {
-        this.#running--;
-        if (this.#waiting > 0) this.#schedulePump();
-      });
+      const { fetches, tasks } = batch;
+      this.#company.met(tasks.length);
+      if (tasks.length === 1) this.#startAlone(fetches, tasks[0]!, now);
+      else this.#startTogether(fetches, tasks, now);
+      // It has run by now, on this thread: others have their turn before the next.
+      if (this.#inner.placement.kind === "inline") return;
     }
   }
 
   /** The oldest group's tasks, as many as fit; at least one, however many rows it has. */
-  #takeBatch(): { fetches: readonly string[]; tasks: Task[] } | undefined {
-    const now = this.#clock.now();
+  #takeBatch(now: number): { fetches: readonly string[]; tasks: BatchTask[] } | undefined {
     const limit = this.#rowLimit();
     for (const group of this.#groups.values()) {
-      const tasks: Task[] = [];
+      const tasks: BatchTask[] = [];
       let rows = 0;
       let taken = 0;
       for (const task of group.tasks) {
         if (task.waiting) {
           if (tasks.length > 0 && rows + task.rows > limit) break;
-          if (this.#start(task, now)) {
+          if (this.#take(task, now)) {
             tasks.push(task);
             rows += task.rows;
           }
@@ -178,76 +186,137 @@ export class BatchingSession implements Session {
   }
 
   /** Takes a task out of the queue; false when its time has passed. */
-  #start(task: Task, now: number): boolean {
+  #take(task: BatchTask, now: number): boolean {
     this.#waiting--;
-    task.waiting = false;
-    task.ignoreCancel();
-    const { deadlineMs } = task.options.cancellation;
+    task.stopWaiting();
+    const { deadlineMs } = task.cancellation;
     if (deadlineMs === undefined || now < deadlineMs) return true;
-    task.reject(deadlineExceeded(`Model ${this.#name}: the deadline passed while the call waited for a session`));
+    task.waiter.reject(
+      deadlineExceeded(`Model ${this.#name}: the deadline passed while the call waited for a session`),
+    );
     return false;
   }
 
   #rowLimit(): number {
-    const { maxBatchRows, targetRunMs } = this.#options;
+    const { maxBatchRows, targetRunMs, inlineTargetRunMs } = this.#options;
     if (this.#rowMs === 0) return maxBatchRows;
-    return Math.max(1, Math.min(maxBatchRows, Math.floor(targetRunMs / this.#rowMs)));
+    const runMs = this.#inner.placement.kind === "inline" ? Math.min(inlineTargetRunMs, targetRunMs) : targetRunMs;
+    return Math.max(1, Math.min(maxBatchRows, Math.floor(runMs / this.#rowMs)));
   }
 
-  async #runBatch(fetches: readonly string[], tasks: readonly Task[]): Promise<void> {
-    if (tasks.length === 1) return this.#runAlone(fetches, tasks[0]!);
-    const startedMs = this.#clock.now();
+  #expectedMs(rows: number): number | undefined {
+    return this.#rowMs === 0 ? undefined : rows * this.#rowMs;
+  }
+
+  #startTogether(fetches: readonly string[], tasks: readonly BatchTask[], startedMs: number): void {
+    this.#running++;
+    const { names } = tasks[0]!.feeds;
+    let rows = 0;
+    for (const task of tasks) rows += task.rows;
+    const inputs = names.map((_, index) => concatRows(tasks.map(({ feeds }) => feeds.items[index]!)));
+    // Tasks come with clocks of their own; the batch as a whole is nobody's to cancel.
+    startRun(
+      this.#inner,
+      new NamedValues(names, inputs),
+      fetches,
+      { cancellation: neverCancelled, feedsMayBeTaken: true, expectedMs: this.#expectedMs(rows) },
+      {
+        resolve: (result) => this.#ranTogether(fetches, tasks, startedMs, result),
+        reject: (error) => this.#failedTogether(fetches, tasks, error),
+      },
+    );
+  }
+
+  #ranTogether(fetches: readonly string[], tasks: readonly BatchTask[], startedMs: number, result: RunResult): void {
     const sizes = tasks.map(({ rows }) => rows);
     const rows = sizes.reduce((sum, size) => sum + size, 0);
-    let result: RunResult;
-    try {
-      const feeds = new Map<string, Tensor>();
-      for (const name of tasks[0]!.feeds.keys()) {
-        feeds.set(name, concatRows(tasks.map((task) => task.feeds.get(name)!)));
-      }
-      // Tasks come with clocks of their own; the batch as a whole is nobody's to cancel.
-      result = await this.#inner.run(feeds, fetches, { cancellation: neverCancelled });
-    } catch (error) {
-      if (error instanceof StatusError && error.code === Code.UNAVAILABLE) {
-        for (const task of tasks) task.reject(error);
-        return;
-      }
-      for (const task of tasks) await this.#runAlone(fetches, task);
-      return;
-    }
-    for (const [name, output] of result.outputs) {
-      if (output.shape[0] === rows) continue;
+    const { names, items } = NamedValues.from(result.outputs);
+    const wrong = items.findIndex(({ shape }) => shape[0] !== rows);
+    if (wrong >= 0) {
       this.#disproven = true;
       this.#logger.error("batching is off: an output does not have the rows of its batch", {
         model: this.#name,
-        output: name,
-        shape: output.shape,
+        output: names[wrong],
+        shape: items[wrong]!.shape,
         rows,
       });
-      for (const task of tasks) await this.#runAlone(fetches, task);
+      void this.#runOneByOne(fetches, tasks);
       return;
     }
     this.#learn(result.computeMs / rows);
-    const parts = [...result.outputs].map(([name, output]) => [name, splitRows(output, sizes)] as const);
-    for (const [index, task] of tasks.entries()) {
-      task.resolve({
-        outputs: new Map(parts.map(([name, tensors]) => [name, tensors[index]!])),
-        queueMs: startedMs - task.enqueuedMs + result.queueMs,
-        computeMs: result.computeMs,
-        batchSize: rows,
-      });
+    this.#ended();
+    const { computeMs, queueMs } = result;
+    const parts = items.map((output) => splitRows(output, sizes));
+    for (let index = 0; index < tasks.length; index++) {
+      const { waiter, enqueuedMs } = tasks[index]!;
+      const outputs = new NamedValues(
+        names,
+        parts.map((tensors) => tensors[index]!),
+      );
+      waiter.resolve({ outputs, queueMs: startedMs - enqueuedMs + queueMs, computeMs, batchSize: rows });
     }
   }
 
-  async #runAlone(fetches: readonly string[], task: Task): Promise<void> {
-    const startedMs = this.#clock.now();
-    try {
-      const result = await this.#inner.run(task.feeds, fetches, task.options);
-      if (task.rows > 0) this.#learn(result.computeMs / task.rows);
-      task.resolve({ ...result, queueMs: startedMs - task.enqueuedMs + result.queueMs, batchSize: task.rows });
-    } catch (error) {
-      task.reject(error);
+  #failedTogether(fetches: readonly string[], tasks: readonly BatchTask[], error: unknown): void {
+    if (error instanceof StatusError && error.code === Code.UNAVAILABLE) {
+      this.#ended();
+      for (const task of tasks) task.waiter.reject(error);
+    } else {
+      void this.#runOneByOne(fetches, tasks);
     }
+  }
+
+  /** Tasks that could not share a run, one after the other, so that each has its own answer. */
+  async #runOneByOne(fetches: readonly string[], tasks: readonly BatchTask[]): Promise<void> {
+    for (const task of tasks) {
+      task.startedMs = this.#clock.now();
+      try {
+        const result = await promiseOf<RunResult>((waiter) =>
+          startRun(this.#inner, task.feeds, fetches, task.options, waiter),
+        );
+        this.#answerAlone(task, result);
+      } catch (error) {
+        task.waiter.reject(error);
+      }
+    }
+    this.#ended();
+  }
+
+  #startAlone(fetches: readonly string[], task: BatchTask, startedMs: number): void {
+    this.#running++;
+    task.startedMs = startedMs;
+    const { options, rows } = task;
+    // What one row takes says nothing new.
+    const measured = rows === 1 ? options : { ...options, expectedMs: this.#expectedMs(rows) };
+    startRun(this.#inner, task.feeds, fetches, measured, task);
+  }
+
+  readonly #owner: TaskOwner = {
+    withdrawn: (task, reason) => {
+      this.#waiting--;
+      task.waiter.reject(reason);
+    },
+    ranAlone: (task, result) => {
+      this.#ended();
+      this.#company.ran(this.#clock.now(), result.computeMs);
+      this.#answerAlone(task, result);
+    },
+    failedAlone: (task, error) => {
+      this.#ended();
+      task.waiter.reject(error);
+    },
+  };
+
+  #answerAlone({ rows, startedMs, enqueuedMs, waiter }: BatchTask, result: RunResult): void {
+    const { outputs, computeMs } = result;
+    this.#learn(computeMs / rows);
+    waiter.resolve({ outputs, queueMs: startedMs - enqueuedMs + result.queueMs, computeMs, batchSize: rows });
+  }
+
+  /** A session is free again. */
+  #ended(): void {
+    this.#running--;
+    if (this.#waiting > 0) this.#schedulePump();
   }
 
   #learn(rowMs: number): void {
@@ -256,20 +325,32 @@ export class BatchingSession implements Session {
 }
 
 /** The first dimension when all inputs share it and it holds rows; undefined for what cannot be batched. */
-function commonRows(feeds: ReadonlyMap<string, Tensor>): number | undefined {
+function commonRows({ items }: NamedValues<Tensor>): number | undefined {
   let rows: number | undefined;
-  for (const { shape } of feeds.values()) {
-    const size = shape[0];
+  for (let index = 0; index < items.length; index++) {
+    const size = items[index]!.shape[0];
     if (size === undefined || size === 0 || (rows !== undefined && size !== rows)) return undefined;
     rows = size;
   }
   return rows;
 }
 
-function groupKey(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): string {
+/** Whether a task with these feeds and fetches is one of the group, without making its key. */
+function belongs(group: Group, { names, items }: NamedValues<Tensor>, fetches: readonly string[]): boolean {
+  const { feeds } = group.tasks[0]!;
+  if (group.fetches !== fetches || feeds.names !== names) return false;
+  for (let index = 0; index < items.length; index++) {
+    const [tensor, other] = [items[index]!, feeds.items[index]!];
+    if (tensor.dtype !== other.dtype || tensor.shape.length !== other.shape.length) return false;
+    for (let axis = 1; axis < tensor.shape.length; axis++) if (tensor.shape[axis] !== other.shape[axis]) return false;
+  }
+  return true;
+}
+
+function groupKey({ names, items }: NamedValues<Tensor>, fetches: readonly string[]): string {
   let key = "";
-  for (const [name, { dtype, shape }] of feeds) {
-    key += `${JSON.stringify(name)}${dtype}`;
+  for (const [index, { dtype, shape }] of items.entries()) {
+    key += `${JSON.stringify(names[index])}${dtype}`;
     for (let axis = 1; axis < shape.length; axis++) key += `,${shape[axis]}`;
     key += ";";
   }

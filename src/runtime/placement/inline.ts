@@ -10,33 +10,50 @@ import { runFailure } from "./run-failure.js";
 
 /** Weight of the newest run in the average. */
 const averaging = 1 / 8;
+/**
+ * One run counts for no more than this many times what is too slow: on a busy machine the thread itself may be kept from
+ * running for a while, which says nothing of the model. It takes six slow runs in a row to be slow.
+ */
+const mostSlowness = 2;
+/** But a run beyond this many times was too long whatever the reason. */
+const blatantSlowness = 50;
 
 /** Runs at once: when run() returns, the answer is there. So nothing ever waits, and nothing is under way. */
 export class InlineSession {
   readonly #name: string;
   readonly #session: NativeSession;
   readonly #clock: Clock;
+  readonly #slowRunMs: number;
   readonly counters = { runs: 0, droppedBeforeRun: 0 };
-  /** Moving average, runs that failed included. */
+  /** Moving average, runs that failed included; see mostSlowness. */
   averageRunMs = 0;
 
-  /** Throws what the runtime throws when it refuses the model. */
-  static open(name: string, model: OpenedModel, warmupMaxBytes: number, clock: Clock): InlineSession {
+  /**
+   * Throws what the runtime throws when it refuses the model.
+   * @param slowRunMs what is too slow for the serving thread
+   */
+  static open(
+    name: string,
+    model: OpenedModel,
+    { warmupMaxBytes, slowRunMs }: { readonly warmupMaxBytes: number; readonly slowRunMs: number },
+    clock: Clock,
+  ): InlineSession {
     const session = createNativeSession(model.source, 1);
     try {
       const warmup = warmupFeeds(model.description.inputs, warmupMaxBytes);
       const fetches = model.description.outputs.map((output) => output.name);
       if ("feeds" in warmup) session.run(warmup.feeds, fetches);
-      return new InlineSession(name, session, clock);
+      return new InlineSession(name, session, slowRunMs, clock);
     } catch (error) {
       session.release();
       throw error;
     }
   }
 
-  private constructor(name: string, session: NativeSession, clock: Clock) {
+  private constructor(name: string, session: NativeSession, slowRunMs: number, clock: Clock) {
     this.#name = name;
     this.#session = session;
+    this.#slowRunMs = slowRunMs;
     this.#clock = clock;
   }
 
@@ -63,7 +80,9 @@ export class InlineSession {
   #noteRun(start: number): number {
     const computeMs = this.#clock.now() - start;
     this.counters.runs += 1;
-    this.averageRunMs += (computeMs - this.averageRunMs) * averaging;
+    const blatant = computeMs > blatantSlowness * this.#slowRunMs;
+    const counted = blatant ? computeMs : Math.min(computeMs, mostSlowness * this.#slowRunMs);
+    this.averageRunMs += (counted - this.averageRunMs) * averaging;
     return computeMs;
   }
 

@@ -6,7 +6,7 @@ import "./telemetry-off.js";
 import { createRequire } from "node:module";
 import { isMainThread } from "node:worker_threads";
 import type { SessionValueMetadata } from "../../onnx/index.js";
-import { discardBytes, elementCount, elementTypeOfOnnx, type Tensor } from "../../tensor/index.js";
+import { discardBytes, elementCount, elementTypeOfOnnx, NamedValues, type Tensor } from "../../tensor/index.js";
 
 /** What a session is made from. */
 export interface SessionSource {
@@ -22,7 +22,7 @@ export interface NativeSession {
   readonly inputs: readonly SessionValueMetadata[];
   readonly outputs: readonly SessionValueMetadata[];
   /** Throws the runtime's own Error; runFailure() makes a status of it. */
-  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): Map<string, Tensor>;
+  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): NamedValues<Tensor>;
   /** Gives the memory back, which garbage collection alone does not. Idempotent. */
   release(): void;
 }
@@ -100,19 +100,23 @@ class BoundSession implements NativeSession {
     this.outputs = session.outputMetadata.map(describe);
   }
 
-  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): Map<string, Tensor> {
+  run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[]): NamedValues<Tensor> {
     if (this.#session === undefined) throw new Error("the session has been released");
     const feedsObject: Bag<NativeTensor> = new Bag();
-    for (const [name, { dtype, shape, data }] of feeds) feedsObject[name] = new NativeTensor(dtype, data, shape);
+    const { names, items } = NamedValues.from(feeds);
+    for (let index = 0; index < names.length; index++) {
+      const { dtype, shape, data } = items[index]!;
+      feedsObject[names[index]!] = new NativeTensor(dtype, data, shape);
+    }
     if (fetches !== this.#fetches) {
       this.#fetches = fetches;
       this.#fetchesObject = new Bag();
       for (const name of fetches) this.#fetchesObject[name] = null;
     }
     const results = this.#session.run(feedsObject, this.#fetchesObject);
-    const outputs = new Map<string, Tensor>();
-    for (const name of fetches) outputs.set(name, checkedOutput(name, results[name]));
-    return outputs;
+    const outputs: Tensor[] = [];
+    for (const name of fetches) outputs.push(checkedOutput(name, results[name]));
+    return new NamedValues(fetches, outputs);
   }
 
   release(): void {

@@ -1,11 +1,15 @@
 // A session wherever it lives. A model that was put on the serving thread and turns out not to belong there moves to a
-// thread pool while it serves: the pool is made beside it, then takes over between two calls.
+// thread pool while it serves: the pool is made beside it, then takes over between two calls. One that time alone keeps in
+// a pool is measured again now and then, and comes back when it was mismeasured: machines are busy when servers start.
+import { neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { errorMessage, internal } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
-import { isNumeric, type Tensor } from "../../tensor/index.js";
+import { isNumeric, NamedValues, type Tensor } from "../../tensor/index.js";
+import { promiseOf, tell, type Waiter } from "../../waiter.js";
 import type { RuntimeOptions } from "../runtime-options.js";
 import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
+import { median } from "../warm-up.js";
 import type { InlineSession } from "./inline.js";
 import { formatMicros } from "./placement-decision.js";
 import type { SessionCounters, ThreadPool } from "./thread-pool.js";
@@ -26,13 +30,24 @@ type Home =
 
 export interface PlacedSessionOptions {
   readonly name: string;
-  readonly limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros">;
+  readonly limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">;
   readonly openPool: (reason: string) => Promise<ThreadPool>;
+  /** undefined: the serving thread could not make its session. */
+  readonly openInline: () => InlineSession | undefined;
+  /** See PlacementDecision. */
+  readonly timeDecides: boolean;
+  /** Feeds that the model can be measured with; undefined: there are none. */
+  readonly measuringFeeds: () => ReadonlyMap<string, Tensor> | undefined;
+  readonly fetches: readonly string[];
   readonly onReleased: (session: PlacedSession) => void;
 }
 
 /** After a pool could not be made, the next attempt waits so long. */
 const moveAgainAfterMs = 30_000;
+/** In a pool, the model is measured again after so long, then twice as long, and so on to the longest. */
+const firstLookMs = 10_000;
+const longestLookMs = 3_600_000;
+const measuringRuns = 9;
 
 export class PlacedSession implements Session {
   readonly name: string;
@@ -43,7 +58,14 @@ export class PlacedSession implements Session {
   #noMoveBefore = Number.NEGATIVE_INFINITY;
   #released: Promise<void> | undefined;
   /** Of the sessions it has left. */
-  #past = { runs: 0, droppedBeforeRun: 0 };
+  readonly #past = { runs: 0, droppedBeforeRun: 0 };
+  /** When a model in a pool is measured again. */
+  #lookAtMs: number;
+  #lookAfterMs = firstLookMs;
+  /** It is being measured. */
+  #looking: Promise<void> | undefined;
+  /** Pools it has left that have not ended. */
+  readonly #left = new Set<Promise<void>>();
 
   constructor(
     home: FirstHome,
@@ -55,6 +77,7 @@ export class PlacedSession implements Session {
     this.#logger = logger;
     this.#clock = clock;
     this.#home = home;
+    this.#lookAtMs = options.timeDecides ? clock.now() + firstLookMs : Number.POSITIVE_INFINITY;
   }
 
   get placement(): PlacementInfo {
@@ -73,8 +96,26 @@ export class PlacedSession implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    if (this.#home.kind === "thread-pool") return this.#home.session.run(feeds, fetches, options);
-    return this.#runHere(this.#home.session, feeds, fetches, options);
+    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+  }
+
+  start(
+    feeds: ReadonlyMap<string, Tensor>,
+    fetches: readonly string[],
+    options: RunOptions,
+    waiter: Waiter<RunResult>,
+  ): void {
+    const home = this.#home;
+    if (home.kind === "thread-pool") {
+      home.session.start(feeds, fetches, options, waiter);
+      if (this.#clock.now() >= this.#lookAtMs) this.#look(home.session);
+    } else if (this.#released !== undefined) {
+      waiter.reject(internal(`model "${this.name}" was run after its release`));
+    } else if (this.#isLarge(feeds, options.expectedMs)) {
+      tell(this.#runLarge(feeds, fetches, options), waiter);
+    } else {
+      this.#runHere(home.session, feeds, fetches, options, waiter);
+    }
   }
 
   load(): { readonly queued: number; readonly running: number } {
@@ -88,26 +129,38 @@ export class PlacedSession implements Session {
 
   async #release(): Promise<void> {
     if (this.#home.kind === "moving") await this.#home.pool;
+    await this.#looking;
     await this.#home.session.release();
+    await Promise.all(this.#left);
     this.#options.onReleased(this);
   }
 
-  async #runHere(
+  /** Whether a call is not for the serving thread, by what is known of such calls or else by its size. */
+  #isLarge(feeds: ReadonlyMap<string, Tensor>, expectedMs: number | undefined): boolean {
+    const { inlineSlowRunMicros, inlineMaxFeedBytes } = this.#options.limits;
+    return expectedMs === undefined ? exceeds(feeds, inlineMaxFeedBytes) : expectedMs * 1000 > inlineSlowRunMicros;
+  }
+
+  #runHere(
     session: InlineSession,
     feeds: ReadonlyMap<string, Tensor>,
     fetches: readonly string[],
     options: RunOptions,
-  ): Promise<RunResult> {
-    if (this.#released !== undefined) throw internal(`model "${this.name}" was run after its release`);
-    if (exceeds(feeds, this.#options.limits.inlineMaxFeedBytes)) return this.#runLarge(feeds, fetches, options);
+    waiter: Waiter<RunResult>,
+  ): void {
+    let result: RunResult | undefined;
+    let failure: unknown;
     try {
-      return session.run(feeds, fetches, options);
-    } finally {
-      const averageMicros = session.averageRunMs * 1000;
-      if (averageMicros > this.#options.limits.inlineSlowRunMicros) {
-        this.#move(`its runs on the serving thread took ${formatMicros(averageMicros)} on average`);
-      }
+      result = session.run(feeds, fetches, options);
+    } catch (thrown) {
+      failure = thrown;
     }
+    const averageMicros = session.averageRunMs * 1000;
+    if (averageMicros > this.#options.limits.inlineSlowRunMicros) {
+      this.#move(`its runs on the serving thread took ${formatMicros(averageMicros)} on average`);
+    }
+    if (result === undefined) waiter.reject(failure);
+    else waiter.resolve(result);
   }
 
   /** How long it takes is not known from warm-up runs with one row; the serving thread is not the place to find out. */
@@ -116,7 +169,13 @@ export class PlacedSession implements Session {
     fetches: readonly string[],
     options: RunOptions,
   ): Promise<RunResult> {
-    this.#move(`its calls carry more than the ${this.#options.limits.inlineMaxFeedBytes} bytes for the serving thread`);
+    const { inlineMaxFeedBytes, inlineSlowRunMicros } = this.#options.limits;
+    this.#move(
+      options.expectedMs === undefined
+        ? `its calls carry more than the ${inlineMaxFeedBytes} bytes for the serving thread`
+        : `its calls take longer than the ${formatMicros(inlineSlowRunMicros)} for the serving thread`,
+    );
+    this.#lookAtMs = Number.POSITIVE_INFINITY; // small ones, which it is measured with, are not what it gets
     const pool = this.#home.kind === "moving" ? await this.#home.pool : undefined;
     if (pool !== undefined) return pool.run(feeds, fetches, options);
     // No pool can be made: slow is better than not at all.
@@ -134,8 +193,9 @@ export class PlacedSession implements Session {
     this.#logger.info("a model leaves the serving thread", log);
     try {
       const pool = await this.#options.openPool(`moved off the serving thread: ${reason}`);
-      this.#past = { ...session.counters };
+      this.#leave(session.counters);
       this.#home = { kind: "thread-pool", session: pool };
+      if (this.#lookAtMs !== Number.POSITIVE_INFINITY) this.#lookLater();
       session.release();
       return pool;
     } catch (error) {
@@ -149,10 +209,62 @@ export class PlacedSession implements Session {
       return undefined;
     }
   }
+
+  #leave({ runs, droppedBeforeRun }: { readonly runs: number; readonly droppedBeforeRun: number }): void {
+    this.#past.runs += runs;
+    this.#past.droppedBeforeRun += droppedBeforeRun;
+  }
+
+  #lookLater(): void {
+    this.#lookAtMs = this.#clock.now() + this.#lookAfterMs;
+  }
+
+  /** Measures the model in its pool, beside the calls it has, and brings it back if it was mismeasured. */
+  #look(pool: ThreadPool): void {
+    this.#lookAfterMs = Math.min(2 * this.#lookAfterMs, longestLookMs);
+    this.#lookLater();
+    if (this.#looking !== undefined || this.#released !== undefined) return;
+    this.#looking = this.#measure(pool)
+      .then((micros) => {
+        if (micros < this.#options.limits.inlineThresholdMicros) this.#return(pool, micros);
+      })
+      .catch((error: unknown) => {
+        this.#logger.debug("a model could not be measured again", { model: this.name, error: errorMessage(error) });
+      })
+      .finally(() => {
+        this.#looking = undefined;
+      });
+  }
+
+  async #measure(pool: ThreadPool): Promise<number> {
+    const feeds = this.#options.measuringFeeds();
+    if (feeds === undefined) return Number.POSITIVE_INFINITY;
+    const micros: number[] = [];
+    while (micros.length < measuringRuns) {
+      const { computeMs } = await pool.run(feeds, this.#options.fetches, { cancellation: neverCancelled });
+      micros.push(computeMs * 1000);
+    }
+    return median(micros);
+  }
+
+  #return(pool: ThreadPool, micros: number): void {
+    if (this.#released !== undefined) return;
+    const session = this.#options.openInline();
+    if (session === undefined) return;
+    const { inlineThresholdMicros } = this.#options.limits;
+    const reason = `measured again: median run ${formatMicros(micros)}, under the ${formatMicros(inlineThresholdMicros)} limit of the serving thread`;
+    this.#logger.info("a model moves to the serving thread", { model: this.name, reason });
+    this.#leave(pool.counters);
+    const { warmupRunMicros } = pool.placement;
+    const placement: PlacementInfo = { kind: "inline", sessions: 1, intraOpThreads: 1, warmupRunMicros, reason };
+    this.#home = { kind: "inline", session, placement };
+    const ended = pool.release().finally(() => this.#left.delete(ended));
+    this.#left.add(ended);
+  }
 }
 
 function exceeds(feeds: ReadonlyMap<string, Tensor>, maxBytes: number): boolean {
   let bytes = 0;
-  for (const tensor of feeds.values()) if (isNumeric(tensor)) bytes += tensor.data.byteLength;
+  for (const tensor of NamedValues.from(feeds).items) if (isNumeric(tensor)) bytes += tensor.data.byteLength;
   return bytes > maxBytes;
 }

@@ -17,30 +17,56 @@ export interface PlacementEvidence {
 export interface PlacementDecision {
   readonly kind: "inline" | "thread-pool";
   readonly reason: string;
+  /** Nothing but its time keeps the model from the serving thread, or might: it is worth measuring again. */
+  readonly timeDecides: boolean;
 }
 
-const inlineModelBytes = 1024 * 1024;
+/** Beyond, a second copy of the weights while a session is made here is too much; see also inlineMaxCreateMs. */
+const inlineModelBytes = 16 * 1024 * 1024;
+/** A model slower than the threshold by this factor was not mismeasured. */
+const doubtfulFactor = 20;
 
 /** On the serving thread only what is short there beyond doubt; everything else goes to a thread pool. */
 export function decidePlacement(
   { modelBytes, hasStringInputs, warmupRunMicros, warmupSkipped, createMs, operators }: PlacementEvidence,
   { inlineThresholdMicros, inlineMaxCreateMs }: Pick<RuntimeOptions, "inlineThresholdMicros" | "inlineMaxCreateMs">,
 ): PlacementDecision {
-  const pool = (reason: string): PlacementDecision => ({ kind: "thread-pool", reason });
+  const pool = (reason: string, timeDecides = false): PlacementDecision => ({
+    kind: "thread-pool",
+    reason,
+    timeDecides,
+  });
   if (inlineThresholdMicros === 0) return pool("no model is to run on the serving thread");
   if (warmupRunMicros === undefined) return pool(`not warmed up: ${warmupSkipped}`);
   const median = `median warm-up run ${formatMicros(warmupRunMicros)}`;
+  const limit = `the ${formatMicros(inlineThresholdMicros)} limit of the serving thread`;
+  const obstacle = obstacleTo({ modelBytes, hasStringInputs, createMs, operators }, inlineMaxCreateMs);
   if (warmupRunMicros >= inlineThresholdMicros) {
-    return pool(`${median}, not under the ${formatMicros(inlineThresholdMicros)} of a thread hop`);
+    const doubtful = warmupRunMicros < doubtfulFactor * inlineThresholdMicros;
+    return pool(`${median}, not under ${limit}`, doubtful && obstacle === undefined);
   }
-  if (modelBytes >= inlineModelBytes) return pool(`${median}, but the model takes ${modelBytes} bytes`);
+  if (obstacle !== undefined) return pool(`${median}, but ${obstacle}`);
+  return { kind: "inline", reason: `${median}, under ${limit}`, timeDecides: true };
+}
+
+/** What speaks against the serving thread, however short a run is. */
+function obstacleTo(
+  {
+    modelBytes,
+    hasStringInputs,
+    createMs,
+    operators,
+  }: Pick<PlacementEvidence, "modelBytes" | "hasStringInputs" | "createMs" | "operators">,
+  maxCreateMs: number,
+): string | undefined {
+  if (modelBytes >= inlineModelBytes) return `the model takes ${modelBytes} bytes`;
   // Strings are converted one by one on the thread that runs, however many a request brings.
-  if (hasStringInputs) return pool(`${median}, but it takes strings`);
-  if (operators === undefined) return pool(`${median}, but what its graph does is not known`);
+  if (hasStringInputs) return "it takes strings";
+  if (operators === undefined) return "what its graph does is not known";
   const unbounded = operators.find(costFollowsValues);
-  if (unbounded !== undefined) return pool(`${median}, but what ${unbounded} costs follows from values it is fed`);
-  if (createMs > inlineMaxCreateMs) return pool(`${median}, but its session took ${Math.round(createMs)} ms to make`);
-  return { kind: "inline", reason: `${median}, under the ${formatMicros(inlineThresholdMicros)} of a thread hop` };
+  if (unbounded !== undefined) return `what ${unbounded} costs follows from values it is fed`;
+  if (createMs > maxCreateMs) return `its session took ${Math.round(createMs)} ms to make`;
+  return undefined;
 }
 
 /**

@@ -2,6 +2,7 @@ import { type Cancellation, neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import type { StatusError } from "../../status.js";
 import type { Tensor } from "../../tensor/index.js";
+import type { Waiter } from "../../waiter.js";
 import type { RunOptions, RunResult } from "../session.js";
 import type { WorkerRun } from "./worker.js";
 
@@ -12,8 +13,7 @@ export class PoolTask implements WorkerRun {
   readonly feedsMayBeTaken: boolean;
   readonly cancellation: Cancellation;
   readonly calledAt: number;
-  readonly reject: (error: StatusError) => void;
-  readonly #resolve: (result: RunResult) => void;
+  readonly #waiter: Waiter<RunResult>;
   readonly #clock: Clock;
   readonly #onRan: (computeMs: number | undefined) => void;
   #startedAt: number | undefined;
@@ -26,8 +26,7 @@ export class PoolTask implements WorkerRun {
     { cancellation, feedsMayBeTaken = false }: RunOptions,
     clock: Clock,
     onRan: (computeMs: number | undefined) => void,
-    resolve: (result: RunResult) => void,
-    reject: (error: StatusError) => void,
+    waiter: Waiter<RunResult>,
   ) {
     this.feeds = feeds;
     this.fetches = fetches;
@@ -36,8 +35,11 @@ export class PoolTask implements WorkerRun {
     this.calledAt = clock.now();
     this.#clock = clock;
     this.#onRan = onRan;
-    this.#resolve = resolve;
-    this.reject = reject;
+    this.#waiter = waiter;
+  }
+
+  reject(error: StatusError): void {
+    this.#waiter.reject(error);
   }
 
   get isStarted(): boolean {
@@ -61,7 +63,7 @@ export class PoolTask implements WorkerRun {
 
   succeeded(outputs: ReadonlyMap<string, Tensor>, computeMs: number): void {
     this.#onRan(computeMs);
-    this.#resolve({ outputs, queueMs: this.#startedAt! - this.calledAt, computeMs, batchSize: 0 });
+    this.#waiter.resolve({ outputs, queueMs: this.#startedAt! - this.calledAt, computeMs, batchSize: 0 });
   }
 
   refused(error: StatusError): void {

@@ -34,5 +34,7 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
     changed ??= new Map(tensors);
     changed.set(name, { ...tensor, data: copy });
   }
+  // What is posted loses its class: a Map stays one.
+  if (changed === undefined && !(tensors instanceof Map)) changed = new Map(tensors);
   return { tensors: changed ?? tensors, transfer };
 }

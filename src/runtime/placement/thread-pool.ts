@@ -9,6 +9,7 @@ import type { Clock, Timer } from "../../clock.js";
 import { deadlineExceeded, errorMessage, internal, resourceExhausted, StatusError, unavailable } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
 import type { Tensor } from "../../tensor/index.js";
+import { promiseOf, type Waiter } from "../../waiter.js";
 import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
 import { maxInFlight, type OpenedModel } from "./messages.js";
 import { PoolTask } from "./pool-task.js";
@@ -117,14 +118,24 @@ export class ThreadPool implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    return new Promise((resolve, reject) => {
-      if (this.#released !== undefined) throw internal(`model "${this.#options.name}" was run after its release`);
-      const task = new PoolTask(feeds, fetches, options, this.#clock, this.#noteRun, resolve, reject);
-      const why = this.#whyDropped(task, task.calledAt);
-      if (why !== undefined) return this.#drop(task, why);
-      if (this.#down !== undefined) return reject(this.#down);
-      this.#admit(task);
-    });
+    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+  }
+
+  start(
+    feeds: ReadonlyMap<string, Tensor>,
+    fetches: readonly string[],
+    options: RunOptions,
+    waiter: Waiter<RunResult>,
+  ): void {
+    if (this.#released !== undefined) {
+      waiter.reject(internal(`model "${this.#options.name}" was run after its release`));
+      return;
+    }
+    const task = new PoolTask(feeds, fetches, options, this.#clock, this.#noteRun, waiter);
+    const why = this.#whyDropped(task, task.calledAt);
+    if (why !== undefined) this.#drop(task, why);
+    else if (this.#down !== undefined) task.reject(this.#down);
+    else this.#admit(task);
   }
 
   get counters(): SessionCounters {

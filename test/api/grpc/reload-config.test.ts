@@ -27,7 +27,8 @@ function method(management: ManagementPolicy = "local") {
   ): Promise<ReloadConfigResponse> => {
     const bytes = ReloadConfigRequest.encode(ReloadConfigRequest.fromPartial(request)).finish();
     const call = { peer, record: {}, cancellation: new CancellationSource() } as unknown as Call;
-    return ReloadConfigResponse.decode(found.encode(await found.handle(found.decode(bytes), call)));
+    const nobody = { resolve: () => {}, reject: () => {} };
+    return ReloadConfigResponse.decode(found.encode(await found.handle(found.decode(bytes), call, nobody)));
   };
   return { repository, metrics, ask };
 }

@@ -111,7 +111,7 @@ export class HpackEncoder {
 
   #encodeField(name: string, value: string, target: Buffer, offset: number): number {
     const remembered = this.#names.get(name);
-    const entry = remembered?.entries.get(value);
+    const entry = remembered === undefined || remembered.values === "any" ? undefined : remembered.entries.get(value);
     if (entry !== undefined) return writeInteger(target, offset, 0x80, 0x7f, this.#indexOf(entry));
     const fixed = staticNames.get(name);
     const fixedField = fixed?.values.get(value);
