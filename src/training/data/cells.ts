@@ -1,5 +1,6 @@
 // What a cell says, whichever way it is written.
-import type { Cell } from "./table.js";
+import { invalidArgument } from "../../status.js";
+import { type Cell, rowName } from "./table.js";
 
 const missingWords = new Set(["", "na", "n/a", "nan", "null", "none", "?"]);
 
@@ -24,7 +25,20 @@ export function asBoolean(cell: Cell): boolean | undefined {
   return word === "true" ? true : word === "false" ? false : undefined;
 }
 
-/** The cell as a category or a text; "" where it is missing. */
+/**
+ * The cell as a category; "" where it is missing. Throws INVALID_ARGUMENT naming row and column for a number of so many
+ * digits that JSON makes one of several.
+ */
+export function asCategory(cell: Cell, row: number, column: string): string {
+  if (typeof cell === "number" && Number.isInteger(cell) && !Number.isSafeInteger(cell)) {
+    throw invalidArgument(
+      `${rowName(row)}, column "${column}": ${cell} has more digits than a JSON number keeps; give it as a string`,
+    );
+  }
+  return asText(cell);
+}
+
+/** The cell as a text; "" where it is missing. */
 export function asText(cell: Cell): string {
   return cell === null ? "" : String(cell).trim();
 }

@@ -1,6 +1,6 @@
 import { invalidArgument } from "../../status.js";
 import type { Tensor } from "../../tensor/index.js";
-import { asText } from "./cells.js";
+import { asCategory, asText } from "./cells.js";
 import { isWholeNumber, requireBooleanCell, requireNumberCell } from "./fit-column.js";
 import type { FittedColumn } from "./preparation.js";
 import { type Cell, rowName } from "./table.js";
@@ -25,7 +25,7 @@ export function encodeCells(column: FittedColumn, cells: readonly Cell[], firstR
     case "text":
       return { dtype: "string", shape, data: cells.map(asText) };
     case "category": {
-      const texts = cells.map(asText);
+      const texts = cells.map((cell, i) => asCategory(cell, firstRow + i, name));
       if (column.valueType === "string") return { dtype: "string", shape, data: texts };
       const data = BigInt64Array.from(texts, (text, i) => {
         if (isWholeNumber(text)) return BigInt(text);

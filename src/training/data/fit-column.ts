@@ -1,6 +1,6 @@
 // Learning from the training rows of a column, one cell after another.
 import { invalidArgument } from "../../status.js";
-import { asBoolean, asNumber, asText, isMissing } from "./cells.js";
+import { asBoolean, asCategory, asNumber, asText, isMissing } from "./cells.js";
 import { type ColumnSpec, oneHotUpTo } from "./column-spec.js";
 import type { BooleanColumn, CategoryColumn, FittedColumn, NumberColumn, TextColumn } from "./preparation.js";
 import { type Cell, rowName } from "./table.js";
@@ -162,9 +162,9 @@ class CategoryFitter implements ColumnFitter {
     this.#spec = spec;
   }
 
-  add(cell: Cell): void {
+  add(cell: Cell, row: number): void {
     this.#rows += 1;
-    const text = asText(cell);
+    const text = asCategory(cell, row, this.#spec.name);
     this.#wholeNumbers &&= isWholeNumber(text);
     const known = this.#counts.get(text);
     // Beyond what any encoding but hashing tells apart, there is no need to remember.

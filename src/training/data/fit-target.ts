@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../status.js";
-import { asNumber, asText, isMissing } from "./cells.js";
+import { asCategory, asNumber, isMissing } from "./cells.js";
 import { isWholeNumber } from "./fit-column.js";
 import { type Cell, rowName } from "./table.js";
 
@@ -32,7 +32,7 @@ export class TargetReader {
   add(cell: Cell, row: number): void {
     const of = `${rowName(row)}, column "${this.column}"`;
     if (this.#task === "classification") {
-      const label = asText(cell);
+      const label = asCategory(cell, row, this.column);
       if (label === "" || (typeof cell === "number" && Number.isNaN(cell)))
         throw invalidArgument(`${of}: the label is missing`);
       let number = this.#labels.get(label);

@@ -359,6 +359,19 @@ describe("what is wrong with data", () => {
     [{ kind: "\ud800", label: "yes" }],
   );
 
+  refused(
+    "a label of more digits than JSON keeps",
+    /row 2, column "label": 12345678901234567000 has more digits than a JSON number keeps; give it as a string/,
+    onTable,
+    [
+      { kind: "a", label: 1 },
+      { kind: "b", label: 12345678901234567890n.toString() },
+    ].map((row) => ({
+      ...row,
+      label: Number(row.label),
+    })),
+  );
+
   it("constant features, missing cells and a slip among numbers: handled, and said", async () => {
     const lines = rows.map((row, i) => `${row},7,${i === 4 ? "" : i},true,${i === 6 ? "1O" : i}`);
     const text = `size,kind,label,constant,gaps,always,slip\n${lines.join("\n")}\n`;

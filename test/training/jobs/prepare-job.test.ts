@@ -5,8 +5,15 @@ import { describe, it } from "node:test";
 import { CancellationSource, neverCancelled } from "../../../src/cancellation.js";
 import { systemClock } from "../../../src/clock.js";
 import { ModelProto, TensorProto_DataLocation } from "../../../src/gen/onnx/onnx.js";
-import { decodeGraphModel, encodeGraphModel, Graph, readModel } from "../../../src/onnx/index.js";
+import {
+  decodeGraphModel,
+  encodeGraphModel,
+  Graph,
+  type ModelDescription,
+  readModel,
+} from "../../../src/onnx/index.js";
 import { StepSession } from "../../../src/runtime/index.js";
+import { recognizedSignatures } from "../../../src/serving/example-signatures.js";
 import { cancelled } from "../../../src/status.js";
 import type { NumericTensor, Tensor } from "../../../src/tensor/index.js";
 import { metadataKeys } from "../../../src/training/exported-model.js";
@@ -74,6 +81,9 @@ function run(file: Uint8Array, feeds: Readonly<Record<string, Tensor>>, outputs:
   }
 }
 
+/** Besides predict. */
+const signaturesOf = (description: ModelDescription) => recognizedSignatures(description).map(({ key }) => key);
+
 const iris = readDataSet("iris");
 const diabetes = readDataSet("diabetes");
 /** Two clouds of points, as rows and as tensors. */
@@ -131,6 +141,7 @@ describe("preparing a job", () => {
     const read = await readModel(path);
     assert.ok(read.format === "onnx");
     assert.deepEqual([...read.description.classLabels], [["scores", [0n, 1n, 2n]]]);
+    assert.deepEqual(signaturesOf(read.description), ["classify"]);
     assert.equal(read.description.metadata.get(metadataKeys.lineage), '{"job":"7"}');
     assert.equal(JSON.parse(read.description.metadata.get(metadataKeys.metrics)!).loss, evaluation!.metrics["loss"]);
   });
@@ -158,6 +169,14 @@ describe("preparing a job", () => {
       );
       job.training.release();
     }
+  });
+
+  it("makes a regressor of a table: a number a row, as it stands in the table", async () => {
+    const { path } = await train(jobSpec(dense(1), { table: table("target"), training: quick }), diabetes);
+    const read = await readModel(path);
+    assert.ok(read.format === "onnx");
+    assert.deepEqual(read.description.outputs, [{ name: "prediction", dtype: "float32", shape: ["batch"] }]);
+    assert.deepEqual(signaturesOf(read.description), ["regress"]);
   });
 
   for (const [form, data, target, metric, least] of [
@@ -207,6 +226,7 @@ describe("preparing a job", () => {
       const read = await readModel(path);
       assert.ok(read.format === "onnx");
       assert.deepEqual([...read.description.classLabels], [["scores", ["left", "right"]]]);
+      assert.deepEqual(signaturesOf(read.description), ["classify"]);
     }
   });
 
@@ -232,6 +252,7 @@ describe("preparing a job", () => {
       const read = await readModel(path);
       assert.ok(read.format === "onnx");
       assert.deepEqual(read.description.outputs, [{ name: "output", dtype: "float32", shape: ["batch", 1] }]);
+      assert.deepEqual(signaturesOf(read.description), ["regress"]);
     }
   });
 
