@@ -93,8 +93,9 @@ export class TrainingCalls {
         `idempotency_key may have ${maxIdempotencyKeyLength} characters at most; got ${idempotencyKey.length}`,
       );
     }
-    const request = { spec, idempotencyKey };
-    const job = dryRun ? undefined : this.#deps.service.existing(request);
+    // A dry run is of no job: it neither finds one by its key, nor is it refused for one.
+    const request = { spec, idempotencyKey: dryRun ? "" : idempotencyKey };
+    const job = this.#deps.service.existing(request);
     return job === undefined ? { kind: "new", request, dryRun } : { kind: "known", job };
   }
 

@@ -268,6 +268,7 @@ describe("Train", () => {
       events.map(({ job, event }) => [job, event?.$case]),
       [["", "planned"]],
     );
+    assert.equal(training.intakes[0]!.request.idempotencyKey, "");
     assert.equal(training.intakes[0]!.state, "discarded");
     assert.deepEqual(training.list({ model: "", states: [] }), []);
   });
