@@ -14,8 +14,11 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 const cannotStart = 255;
 
 const argv = process.argv.slice(2);
-if (isClientCommand(argv[0])) process.exitCode = await runClientCommand(argv, process.env);
-else await run();
+if (isClientCommand(argv[0])) {
+  // Whoever reads has gone, as head does: as other programs end by SIGPIPE.
+  process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 141 : 1));
+  process.exitCode = await runClientCommand(argv, process.env);
+} else await run();
 
 async function run(): Promise<void> {
   try {

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +12,7 @@ import { runClientCommand } from "../../../src/client/cli.js";
 import { Code } from "../../../src/status.js";
 import { EvaluateResponse, Evaluation, type JobEvent, Plan } from "../../gen/onnxd/v1/training.js";
 import { FakeTrainingServer, jobEvent, jobIn, stateEvent } from "../../support/fake-training-server.js";
+import { repositoryRoot } from "../../support/repository-root.js";
 
 const validation = Evaluation.fromPartial({
   metrics: new Map([
@@ -268,6 +271,20 @@ onnxd metadata iris
     await run(["train", spec, "--server_data", "in/a.csv", "--server_validation", "in/b.csv"]);
     assert.equal(server.started!.data!.file, "in/a.csv");
     assert.equal(server.started!.validationData!.file, "in/b.csv");
+  });
+
+  it("ends without a word when its reader has gone", async () => {
+    // More than a pipe holds.
+    server.story = Array.from({ length: 3000 }, (_, index) => epoch(index + 1, index + 1, 1));
+    const main = join(repositoryRoot, "dist", "src", "main.js");
+    const child = spawn(process.execPath, [main, "jobs", "job-1", "--watch", `--target=${server.target}`]);
+    let error = "";
+    child.stderr.on("data", (text) => {
+      error += text;
+    });
+    child.stdout.once("data", () => child.stdout.destroy());
+    const [exitCode] = await once(child, "exit");
+    assert.deepEqual([exitCode, error], [141, ""]);
   });
 
   it("lists jobs, shows one, and acts on one", async () => {
