@@ -1,5 +1,6 @@
-// node scripts/make-models.mjs [FOLDER]: writes those of the bundled models that are made here (default: models/), from
-// the compiled sources. digits and iris were trained elsewhere and are kept as they came.
+// node scripts/make-models.mjs [FOLDER]: writes those of the bundled models that are no more than a formula (default:
+// models/), from the compiled sources. linear_regression and digits are trained, by train-models.mjs; iris came from
+// scikit-learn's converter and is kept as it came.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -19,21 +20,10 @@ function halfPlus(name, addend) {
   return encodeModel(graph, { metadata: { formula: `y = 0.5 x + ${addend}` } });
 }
 
-/** y = 2 x - 1 on rows of one number. */
-function linearRegression() {
-  const graph = new GraphBuilder("linear_regression");
-  const x = graph.input("x", "float32", ["batch", 1]);
-  const weight = graph.initializer("weight", float([1, 1], 2));
-  graph.node("Gemm", [x, weight, graph.initializer("bias", float([1], -1))], {}, { outputs: ["y"] });
-  graph.output("y", "float32", ["batch", 1]);
-  return encodeModel(graph, { metadata: { formula: "y = 2 x - 1" } });
-}
-
 const models = {
   "half_plus_two/1": halfPlus("half_plus_two", 2),
   "half_plus_two/2": halfPlus("half_plus_two", 2),
   "half_plus_three/1": halfPlus("half_plus_three", 3),
-  "linear_regression/1": linearRegression(),
 };
 
 const folder = process.argv[2] ?? join(root, "models");

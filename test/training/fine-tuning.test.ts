@@ -18,7 +18,7 @@ import { readDataSet } from "../support/data-set.js";
 import { repositoryRoot } from "../support/repository-root.js";
 
 // A net for 8x8 digits that PyTorch exported at operator set 16, its last layer a Gemm with transB before a Softmax.
-const digits = readFileSync(join(repositoryRoot, "models", "digits", "1", "model.onnx"));
+const digits = readFileSync(join(repositoryRoot, "test", "models", "pytorch-digits", "model.onnx"));
 
 /** Digits as images, told apart in some way. */
 function images(count: number, classOf: (digit: number) => number): TensorData {
