@@ -1,7 +1,7 @@
 import { invalidArgument } from "../status.js";
 import { elementTypeInfo, isNumeric, type NumericData, type Tensor } from "../tensor/index.js";
 import { encodeCells } from "./data/encode-cells.js";
-import type { Preparation } from "./data/preparation.js";
+import type { FittedColumn, Preparation } from "./data/preparation.js";
 import type { Cell, Table } from "./data/table.js";
 import type { TensorSet } from "./tensor-set.js";
 
@@ -16,11 +16,12 @@ export interface RawRows {
 /** The rows of a table, through the columns that a preparation knows. */
 export class TableRows implements RawRows {
   readonly #table: Table;
-  readonly #preparation: Preparation;
+  readonly #columns: readonly { readonly column: FittedColumn; readonly place: number }[];
 
-  constructor(table: Table, preparation: Preparation) {
+  constructor(table: Table, { columns }: Preparation) {
     this.#table = table;
-    this.#preparation = preparation;
+    const places = new Map(table.columns.map((name, place) => [name, place]));
+    this.#columns = columns.map((column) => ({ column, place: places.get(column.name)! }));
   }
 
   *batches(size: number): Generator<Map<string, Tensor>> {
@@ -44,8 +45,7 @@ export class TableRows implements RawRows {
 
   #encode(rows: readonly (readonly Cell[])[], first: number): Map<string, Tensor> {
     return new Map(
-      this.#preparation.columns.map((column) => {
-        const place = this.#table.columns.indexOf(column.name);
+      this.#columns.map(({ column, place }) => {
         const cells = rows.map((row) => row[place]!);
         return [column.name, encodeCells(column, cells, first)];
       }),
