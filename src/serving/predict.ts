@@ -8,7 +8,7 @@ import {
 } from "../onnx/index.js";
 import { type RunResult, startRun } from "../runtime/index.js";
 import { Code, failedPrecondition, internal, invalidArgument, StatusError, unknown } from "../status.js";
-import { type ElementType, isNumeric, NamedValues, type Shape, type Tensor } from "../tensor/index.js";
+import { type ElementType, isNumeric, NamedValues, type RawTensor, type Shape, type Tensor } from "../tensor/index.js";
 import { promiseOf, tell, type Waiter } from "../waiter.js";
 import {
   type BoundOutput,
@@ -37,6 +37,8 @@ export interface TensorSource {
   examples?(): ExampleList;
   /** Allocates. May throw INVALID_ARGUMENT where only reading every element shows a fault (strings, bool bytes). */
   decode(): Tensor;
+  /** As decode(), where the copy can be put off until it is known where to; undefined: it cannot. */
+  decodeLate?(): RawTensor | undefined;
 }
 
 /** What one signature is run on. */
@@ -305,7 +307,7 @@ async function runOnExamples(
 
 function decode(alias: string, source: TensorSource): Tensor {
   try {
-    return source.decode();
+    return source.decodeLate?.() ?? source.decode();
   } catch (error) {
     if (error instanceof StatusError && error.code === Code.INVALID_ARGUMENT) {
       throw unreadableTensor(alias, error.message);

@@ -12,6 +12,7 @@ export {
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
 export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";
 export { NamedValues } from "./named-values.js";
+export { RawTensor } from "./raw-tensor.js";
 export {
   byteLength,
   bytesOf,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { shipTensors } from "../../src/runtime/placement/tensor-transfer.js";
-import type { Tensor } from "../../src/tensor/index.js";
+import { RawTensor, type Tensor } from "../../src/tensor/index.js";
 
 const floats = (data: Float32Array): Tensor => ({ dtype: "float32", shape: [data.length], data });
 const named = (...tensors: Tensor[]) => new Map(tensors.map((tensor, i) => [`t${i}`, tensor]));
@@ -26,6 +26,19 @@ describe("shipTensors", () => {
     assert.deepEqual(copied.tensors.get("t0")!.data, data);
     assert.equal(copied.transfer.length, 1);
     assert.notEqual(copied.transfer[0], data.buffer);
+  });
+
+  it("sends the elements of a tensor that was not copied yet, and nothing of the message that they lie in", () => {
+    for (const count of [5, 50_000]) {
+      const message = new Uint8Array(count * 4 + 1);
+      message.set(new Uint8Array(new Float32Array(count).fill(3).buffer), 1);
+      for (const mayTake of [false, true]) {
+        const { tensors, transfer } = shipTensors(named(new RawTensor("float32", [count], message, 1, count)), mayTake);
+        const sent = structuredClone(tensors, { transfer });
+        assert.deepEqual(sent.get("t0"), floats(new Float32Array(count).fill(3)));
+      }
+      assert.equal(message.length, count * 4 + 1);
+    }
   });
 
   it("never sends or moves the buffer under a view, whatever it may take", () => {

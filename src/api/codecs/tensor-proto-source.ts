@@ -11,6 +11,7 @@ import {
   elementTypeOfTensorflow,
   formatShape,
   type NumericData,
+  RawTensor,
   type Shape,
   type Tensor,
 } from "../../tensor/index.js";
@@ -34,6 +35,8 @@ export const defaultTensorProtoLimits: TensorProtoLimits = { maxFillBytes: 64 * 
 const maxDimensions = 254;
 /** Strings in one tensor, at most: each costs far more here than the two bytes it may take on the wire. */
 const maxStrings = 4 * 1024 * 1024;
+/** A tensor smaller than this costs less to copy than to put off. */
+const rawFromBytes = 1024;
 /** Parts that one tensor may come in; protobuf merges a sub-message that is sent twice. */
 const maxSegments = 1024;
 
@@ -227,6 +230,25 @@ export class TensorProtoSource implements TensorSource {
     const { dtype, shape } = this;
     const data = dtype === "string" ? this.#decodeStrings() : this.#decodeNumbers();
     return { dtype, shape, data };
+  }
+
+  /** Elements that are many, and need neither a look nor another form, are copied only once it is known where to. */
+  decodeLate(): RawTensor | undefined {
+    const { name, bytesPerElement, array } = this.#info!;
+    const count = this.#count;
+    const size = count * bytesPerElement;
+    if (size < rawFromBytes || name === "bool" || array === undefined) return undefined;
+    const start = this.#elementsStart(size);
+    if (start < 0 || (this.#bytes.byteOffset + start) % bytesPerElement === 0) return undefined;
+    return new RawTensor(name, this.shape, this.#bytes, start, count);
+  }
+
+  /** Where all elements lie in one piece as they lie in memory; -1 when they do not. */
+  #elementsStart(size: number): number {
+    if (this.#contentEnd > this.#contentStart) return this.#contentStart;
+    const field = valueFieldOf[this.dtype]!;
+    const asInMemory = field === valueFields.float_val || field === valueFields.double_val;
+    return asInMemory && this.#onlyChunk(field) && this.#chunkEnd - this.#chunkStart >= size ? this.#chunkStart : -1;
   }
 
   /** @throws INVALID_ARGUMENT when tensor_content is no list of strings */

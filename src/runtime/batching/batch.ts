@@ -1,27 +1,44 @@
 // Rows of several calls in one tensor, and back. Both calls of this file touch every byte of a batch: joining copies
 // each row once, splitting copies nothing.
-import { elementTypeInfo, isNumeric, type NumericData, type Tensor } from "../../tensor/index.js";
+import { elementTypeInfo, isNumeric, type NumericData, RawTensor, type Tensor } from "../../tensor/index.js";
 
-/** The tensors one below the other: same type, same sizes beyond the first dimension, at least one of them. */
-export function concatRows(tensors: readonly Tensor[]): Tensor {
+/** Bytes that concatRows() of these tensors fills; 0 for strings. */
+export function concatBytes(tensors: readonly Tensor[]): number {
+  const { bytesPerElement } = elementTypeInfo(tensors[0]!.dtype);
+  let elements = 0;
+  for (const tensor of tensors) elements += lengthOf(tensor);
+  return elements * bytesPerElement;
+}
+
+/**
+ * The tensors one below the other: same type, same sizes beyond the first dimension, at least one of them.
+ * @param memory at least concatBytes(), for the elements to go to; undefined: memory of their own
+ */
+export function concatRows(tensors: readonly Tensor[], memory?: ArrayBuffer): Tensor {
   const first = tensors[0]!;
   let rows = 0;
-  let elements = 0;
-  for (const { shape, data } of tensors) {
-    rows += shape[0]!;
-    elements += data.length;
-  }
+  for (const { shape } of tensors) rows += shape[0]!;
   const shape = [rows, ...first.shape.slice(1)];
   if (!isNumeric(first)) {
     return { dtype: first.dtype, shape, data: tensors.flatMap(({ data }) => data as readonly string[]) };
   }
-  const data = new (elementTypeInfo(first.dtype).array!)(elements);
+  const { array, bytesPerElement } = elementTypeInfo(first.dtype);
+  const bytes = concatBytes(tensors);
+  const buffer = memory ?? Buffer.allocUnsafeSlow(bytes).buffer;
+  const data = new array!(buffer, 0, bytes / bytesPerElement);
+  const raw = new Uint8Array(buffer, 0, bytes);
   let offset = 0;
   for (const tensor of tensors) {
-    copyInto(data, tensor.data as NumericData, offset);
-    offset += tensor.data.length;
+    if (tensor instanceof RawTensor) tensor.copyTo(raw, offset * bytesPerElement);
+    else copyInto(data, tensor.data as NumericData, offset);
+    offset += lengthOf(tensor);
   }
   return { dtype: first.dtype, shape, data };
+}
+
+/** Elements of a tensor, without asking a raw one for its data. */
+function lengthOf(tensor: Tensor): number {
+  return tensor instanceof RawTensor ? tensor.length : tensor.data.length;
 }
 
 /** The rows of a batch as its calls' tensors: views of the batch, in the order and of the sizes given. */

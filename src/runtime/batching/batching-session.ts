@@ -5,7 +5,8 @@ import type { Logger } from "../../telemetry/index.js";
 import { NamedValues, type Tensor } from "../../tensor/index.js";
 import { promiseOf, type Waiter } from "../../waiter.js";
 import { type PlacementInfo, type RunOptions, type RunResult, type Session, startRun } from "../session.js";
-import { concatRows, splitRows } from "./batch.js";
+import { concatBytes, concatRows, splitRows } from "./batch.js";
+import { BatchMemory } from "./batch-memory.js";
 import { BatchTask, type TaskOwner } from "./batch-task.js";
 import { type BatchingOptions, validateBatchingOptions } from "./batching-options.js";
 import { Company } from "./company.js";
@@ -42,6 +43,7 @@ export class BatchingSession implements Session {
   /** The one that was last added to. */
   #latest: Group | undefined;
   readonly #company = new Company();
+  readonly #memory = new BatchMemory();
   #waiting = 0;
   #running = 0;
   #pumpScheduled = false;
@@ -213,7 +215,18 @@ export class BatchingSession implements Session {
     const { names } = tasks[0]!.feeds;
     let rows = 0;
     for (const task of tasks) rows += task.rows;
-    const inputs = names.map((_, index) => concatRows(tasks.map(({ feeds }) => feeds.items[index]!)));
+    // Only what runs here is given back; what goes to another thread goes for good.
+    const memory = this.#inner.placement.kind === "inline" ? this.#memory : undefined;
+    const lent: ArrayBuffer[] = [];
+    const inputs = names.map((_, index) => {
+      const tensors = tasks.map(({ feeds }) => feeds.items[index]!);
+      const buffer = memory?.take(concatBytes(tensors));
+      if (buffer !== undefined) lent.push(buffer);
+      return concatRows(tensors, buffer);
+    });
+    const giveBack = () => {
+      for (const buffer of lent) this.#memory.give(buffer);
+    };
     // Tasks come with clocks of their own; the batch as a whole is nobody's to cancel.
     startRun(
       this.#inner,
@@ -221,8 +234,14 @@ export class BatchingSession implements Session {
       fetches,
       { cancellation: neverCancelled, feedsMayBeTaken: true, expectedMs: this.#expectedMs(rows) },
       {
-        resolve: (result) => this.#ranTogether(fetches, tasks, startedMs, result),
-        reject: (error) => this.#failedTogether(fetches, tasks, error),
+        resolve: (result) => {
+          giveBack();
+          this.#ranTogether(fetches, tasks, startedMs, result);
+        },
+        reject: (error) => {
+          giveBack();
+          this.#failedTogether(fetches, tasks, error);
+        },
       },
     );
   }

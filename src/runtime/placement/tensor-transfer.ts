@@ -1,5 +1,5 @@
 // How tensors get to another thread. Their buffers can be moved, which leaves them empty here, or copied.
-import { isNumeric, type NumericData, type Tensor } from "../../tensor/index.js";
+import { isNumeric, type NumericData, RawTensor, type Tensor } from "../../tensor/index.js";
 
 export interface Shipment {
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -23,6 +23,10 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
     if (!isNumeric(tensor)) continue;
     const data: NumericData = tensor.data;
     const whole = data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer;
+    if (whole && (mayTake || data.byteLength < smallBytes) && tensor instanceof RawTensor) {
+      changed ??= new Map(tensors);
+      changed.set(name, { dtype: tensor.dtype, shape: tensor.shape, data });
+    }
     if (whole && data.byteLength < smallBytes) continue;
     if (whole && mayTake) {
       if (!transfer.includes(data.buffer as ArrayBuffer)) transfer.push(data.buffer as ArrayBuffer);
@@ -32,7 +36,7 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
     const copy = data.slice();
     if (copy.byteLength >= smallBytes) transfer.push(copy.buffer as ArrayBuffer);
     changed ??= new Map(tensors);
-    changed.set(name, { ...tensor, data: copy });
+    changed.set(name, { dtype: tensor.dtype, shape: tensor.shape, data: copy });
   }
   // What is posted loses its class: a Map stays one.
   if (changed === undefined && !(tensors instanceof Map)) changed = new Map(tensors);
