@@ -128,12 +128,25 @@ function readBytes(path: string): AsyncIterable<Uint8Array> {
   return unpacked;
 }
 
+/** In pieces of one size, whatever the source's are: a message for each line would be a hundred times slower. */
 async function* piecesOf(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
   const pieces = typeof source === "string" || source instanceof Uint8Array ? [source] : source;
+  let waiting: Uint8Array[] = [];
+  let waitingBytes = 0;
   for await (const piece of pieces) {
-    const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-    for (let start = 0; start < bytes.length; start += pieceBytes) yield bytes.subarray(start, start + pieceBytes);
+    let bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
+    while (waitingBytes + bytes.length >= pieceBytes) {
+      const taken = pieceBytes - waitingBytes;
+      yield Buffer.concat([...waiting, bytes.subarray(0, taken)]);
+      bytes = bytes.subarray(taken);
+      waiting = [];
+      waitingBytes = 0;
+    }
+    // A copy: the source may write over its buffer for the next piece.
+    if (bytes.length > 0) waiting.push(Uint8Array.from(bytes));
+    waitingBytes += bytes.length;
   }
+  if (waitingBytes > 0) yield Buffer.concat(waiting);
 }
 
 /** Rows as lines of JSON, some of them in a piece. */

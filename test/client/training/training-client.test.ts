@@ -142,7 +142,12 @@ describe("the training client", () => {
     const text = `a,species\n${"1,x\n".repeat(300_000)}`;
     await client.train(spec, { csv: text }).result();
     assert.equal(sent("csv"), text);
-    assert.ok(server.heard[0]!.data.length > 3);
+    assert.equal(server.heard[0]!.data.length, Math.ceil(text.length / (256 * 1024)));
+    // And small pieces together, whole characters or not.
+    const bytes = Buffer.from("name\nä€😀\n".repeat(1000));
+    await client.train(spec, { csv: Array.from(bytes, (_, i) => bytes.subarray(i, i + 1)) }).result();
+    assert.equal(sent("csv"), bytes.toString());
+    assert.equal(server.heard[1]!.data.length, 1);
   });
 
   it("sends tensors row by row in the same order, whole rows to a message", async () => {
