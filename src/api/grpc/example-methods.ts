@@ -4,6 +4,7 @@ import {
   type ExampleRequest,
   type ExampleResult,
   type ModelRepository,
+  type ModelSpec,
   type MultiInferenceResult,
   multiInference,
   type RunFigures,
@@ -20,6 +21,7 @@ import {
   encodeRegressionResponse,
 } from "../codecs/example-request.js";
 import { logFields } from "../codecs/prediction-log.js";
+import { echoedLabel, versionLabelHeader } from "../version-label.js";
 import { logged, type RequestLogging } from "./logged-method.js";
 import type { Call, Method, UnaryMethod } from "./service-table.js";
 
@@ -54,7 +56,8 @@ export function exampleMethods(service: string, repository: ModelRepository, opt
     path: `/${service}/MultiInference`,
     decode: decodeMultiInferenceRequest,
     encode: encodeMultiInferenceResponse,
-    async handle({ tasks, input }, { record, cancellation }) {
+    async handle({ tasks, input }, call) {
+      const { record, cancellation } = call;
       record.api = "MultiInference";
       const model = tasks[0]?.modelSpec?.name;
       if (model !== undefined) record.model = model;
@@ -63,6 +66,7 @@ export function exampleMethods(service: string, repository: ModelRepository, opt
       };
       const result = await multiInference(repository, { tasks, input, onResolved }, cancellation, options);
       recordFigures(record, result);
+      echoVersionLabel(call, tasks[0]?.modelSpec);
       return result;
     },
   };
@@ -76,9 +80,10 @@ export function exampleMethods(service: string, repository: ModelRepository, opt
 async function observed<T extends RunFigures>(
   api: string,
   { modelSpec, input }: DecodedExampleRequest,
-  { record }: Call,
+  call: Call,
   run: (request: ExampleRequest) => Promise<T>,
 ): Promise<T> {
+  const { record } = call;
   record.api = api;
   if (modelSpec !== undefined) record.model = modelSpec.name;
   const result = await run({
@@ -90,7 +95,14 @@ async function observed<T extends RunFigures>(
     },
   });
   recordFigures(record, result);
+  echoVersionLabel(call, modelSpec);
   return result;
+}
+
+/** Says by which label the version was chosen that answers. */
+export function echoVersionLabel(call: Pick<Call, "setHeader">, spec: ModelSpec | undefined): void {
+  const label = echoedLabel(spec?.versionLabel);
+  if (label !== undefined) call.setHeader(versionLabelHeader, label);
 }
 
 /** What the run took, for metrics and the access line. */

@@ -14,16 +14,15 @@ import {
   type ServableId,
   startPredict,
 } from "../../serving/index.js";
-import type { CallRecord } from "../../telemetry/index.js";
 import type { Waiter } from "../../waiter.js";
 import { fromModelSpecMessage, toModelSpecMessage } from "../codecs/model-spec.js";
 import { type DecodedPredictRequest, decodePredictRequest } from "../codecs/predict-request.js";
 import { encodePredictResponse } from "../codecs/predict-response.js";
 import { logFields } from "../codecs/prediction-log.js";
 import { encodeSignatureDefMap } from "../codecs/signature-def.js";
-import { exampleMethods, recordFigures } from "./example-methods.js";
+import { echoVersionLabel, exampleMethods, recordFigures } from "./example-methods.js";
 import { logged } from "./logged-method.js";
-import { answersLater, type Method, type UnaryMethod } from "./service-table.js";
+import { answersLater, type Call, type Method, type UnaryMethod } from "./service-table.js";
 
 export interface PredictionServiceOptions {
   /** Outputs travel in tensor_content instead of typed fields. Default false, as TensorFlow Serving. */
@@ -71,11 +70,11 @@ function predictMethod(
     path: `/${service}/Predict`,
     decode: (bytes) => decodePredictRequest(bytes, limits),
     encode: (result) => encodePredictResponse(result, asContent),
-    handle(request, { record, cancellation }, waiter) {
-      record.api = "Predict";
-      if (request.modelSpec !== undefined) record.model = request.modelSpec.name;
-      const call = new PredictCall(request, record, waiter);
-      startPredict(repository, call, cancellation, checks, call);
+    handle(request, call, waiter) {
+      call.record.api = "Predict";
+      if (request.modelSpec !== undefined) call.record.model = request.modelSpec.name;
+      const predictCall = new PredictCall(request, call, waiter);
+      startPredict(repository, predictCall, call.cancellation, checks, predictCall);
       return answersLater;
     },
   };
@@ -86,14 +85,14 @@ class PredictCall implements PredictRequest, Waiter<PredictResult> {
   readonly modelSpec: ModelSpec | undefined;
   readonly outputFilter: readonly string[];
   readonly #inputs: DecodedPredictRequest["inputs"];
-  readonly #record: CallRecord;
+  readonly #call: Call;
   readonly #waiter: Waiter<PredictResult>;
 
-  constructor(request: DecodedPredictRequest, record: CallRecord, waiter: Waiter<PredictResult>) {
+  constructor(request: DecodedPredictRequest, call: Call, waiter: Waiter<PredictResult>) {
     this.modelSpec = request.modelSpec;
     this.outputFilter = request.outputFilter;
     this.#inputs = request.inputs;
-    this.#record = record;
+    this.#call = call;
     this.#waiter = waiter;
   }
 
@@ -102,12 +101,14 @@ class PredictCall implements PredictRequest, Waiter<PredictResult> {
   }
 
   onResolved(id: ServableId, signature: Signature): void {
-    this.#record.version = id.version;
-    this.#record.signature = signature.key;
+    const { record } = this.#call;
+    record.version = id.version;
+    record.signature = signature.key;
   }
 
   resolve(result: PredictResult): void {
-    recordFigures(this.#record, result);
+    recordFigures(this.#call.record, result);
+    echoVersionLabel(this.#call, this.modelSpec);
     this.#waiter.resolve(result);
   }
 
@@ -126,11 +127,13 @@ function getModelMetadataMethod(
     path: `/${service}/GetModelMetadata`,
     decode: (bytes) => GetModelMetadataRequest.decode(bytes),
     encode: (response) => GetModelMetadataResponse.encode(response).finish(),
-    handle({ modelSpec: message, metadataField }, { record }) {
+    handle({ modelSpec: message, metadataField }, call) {
+      const { record } = call;
       const modelSpec = fromModelSpecMessage(message);
       if (modelSpec !== undefined) record.model = modelSpec.name;
       const { servableId, signatures } = getModelMetadata(repository, { modelSpec, metadataFields: metadataField });
       record.version = servableId.version;
+      echoVersionLabel(call, modelSpec);
       const packed = { typeUrl: signatureDefMapTypeUrl, value: encodeSignatureDefMap(signatures) };
       return { modelSpec: toModelSpecMessage(servableId), metadata: new Map([["signature_def", packed]]) };
     },

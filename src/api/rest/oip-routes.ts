@@ -4,7 +4,7 @@ import { Code, errorMessage, invalidArgument } from "../../status.js";
 import type { InferenceStatistics } from "../../telemetry/index.js";
 import { messageToJson, toModelConfig } from "../codecs/oip-model-config.js";
 import { toModelStatistics } from "../codecs/oip-statistics.js";
-import { tcpPeer } from "../grpc/peer.js";
+import type { Peer } from "../grpc/service-table.js";
 import type { ServingSwitch } from "../grpc/serving-switch.js";
 import { sharedMemoryIsOff } from "../open-inference/infer-parameters.js";
 import { extensions, modelMetadata, modelStatistics, requireReady, serverName } from "../open-inference/model-info.js";
@@ -21,6 +21,7 @@ import { readEncodedBody, UnsupportedEncoding } from "./oip-encoding.js";
 import { answerInfer, type InferCallDeps } from "./oip-infer-call.js";
 import { type OipTarget, parseOipPath } from "./oip-path.js";
 import { RestCall, type RestCallDeps } from "./rest-call.js";
+import { restPeer } from "./rest-peer.js";
 
 /** What the protocol needs beside what every REST call does. */
 export interface OipDeps {
@@ -42,10 +43,10 @@ export interface OipRoutesDeps extends OipDeps, InferCallDeps {
 
 /** Answers a call under /v2. Never throws. */
 export function serveOip(request: IncomingMessage, response: ServerResponse, deps: OipRoutesDeps): void {
-  const { method = "", url = "", socket } = request;
+  const { method = "", url = "" } = request;
   const query = url.indexOf("?");
   const path = query === -1 ? url : url.slice(0, query);
-  const peer = tcpPeer(socket.remoteAddress, socket.remotePort);
+  const peer = restPeer(request);
   const call = new RestCall(request, response, path, peer.address, deps.calls);
   try {
     if (method === "OPTIONS") {
@@ -133,7 +134,7 @@ async function answerPost(
   call: RestCall,
   request: IncomingMessage,
   target: OipTarget,
-  peer: ReturnType<typeof tcpPeer>,
+  peer: Peer,
   deps: OipRoutesDeps,
 ): Promise<void> {
   const { repositoryCalls } = deps;

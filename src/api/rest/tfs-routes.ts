@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { getModelMetadata } from "../../serving/index.js";
 import { Code, invalidArgument } from "../../status.js";
 import { tcpPeer } from "../grpc/peer.js";
+import { echoedLabel, modelVersionHeader, versionLabelHeader } from "../version-label.js";
 import { examplesCall } from "./example-call.js";
 import { modelMetadataJson, modelStatusJson } from "./model-json.js";
 import { modelSpecOf, type PredictCallDeps, predictCall, type RestAnswer } from "./predict-call.js";
@@ -77,6 +78,10 @@ async function answerPost(
       answer = await work(call.record, target, body, cancellation, deps);
     } finally {
       done(); // the timeout is for the work; how fast the client reads is its own affair
+    }
+    const label = echoedLabel(target.label);
+    if (label !== undefined) {
+      call.addHeaders({ [versionLabelHeader]: label, [modelVersionHeader]: String(call.record.version) });
     }
     const sending = call.answerPieces(answer.pieces);
     if (sending !== undefined) await sending;

@@ -15,11 +15,11 @@ import {
   startFromJson,
   startWithoutData,
 } from "../codecs/training-json.js";
-import { tcpPeer } from "../grpc/peer.js";
 import type { RolePiece, TrainingCaller, TrainingCalls } from "../training/training-calls.js";
 import { QueryParameters } from "./query-parameters.js";
 import { readBody } from "./request-body.js";
 import { RestCall, type RestCallDeps } from "./rest-call.js";
+import { restPeer } from "./rest-peer.js";
 import { streamedBody } from "./streamed-body.js";
 import { parseTrainingPath, type TrainingTarget } from "./training-path.js";
 
@@ -34,9 +34,9 @@ export interface TrainingRoutesDeps {
 
 /** Answers a call under /v1/training. Never throws. */
 export function serveTraining(request: IncomingMessage, response: ServerResponse, deps: TrainingRoutesDeps): void {
-  const { method = "", url = "", socket } = request;
+  const { method = "", url = "" } = request;
   const [path = "", query = ""] = splitOnce(url, "?");
-  const peer = tcpPeer(socket.remoteAddress, socket.remotePort);
+  const peer = restPeer(request);
   const call = new RestCall(request, response, path, peer.address, deps.calls);
   if (method === "OPTIONS") {
     call.answerEmpty(Code.OK); // a CORS preflight

@@ -490,6 +490,16 @@ describe("POST /v1/training/evaluate", () => {
 });
 
 describe("who may train over REST", () => {
+  it("is not a page of another site, which the browser on this machine is made to call by", async () => {
+    await using door = await RestDoor.open({});
+    const { id } = door.training.make({ spec: plainSpec, idempotencyKey: "" }, { state: "SUCCEEDED" });
+    const remove = (origin: string) => door.call({ method: "DELETE", path: `${jobs}/${id}`, headers: { origin } });
+    for (const origin of ["https://elsewhere.example", "http://localhost.elsewhere.example", "null"]) {
+      assert.equal((await remove(origin)).status, 403, origin);
+    }
+    assert.equal((await remove("http://localhost:3000")).status, 200);
+  });
+
   it("is what --management says, before a body is read; looking is free", async () => {
     await using door = await RestDoor.open({}, undefined, undefined, "off");
     door.training.make({ spec: plainSpec, idempotencyKey: "" }, { state: "SUCCEEDED" });
