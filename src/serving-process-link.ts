@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Cancellation } from "./cancellation.js";
-import { type Answers, type ConnectionTaker, isEnded, ProcessChannel } from "./processes/index.js";
+import { type Answers, type ConnectionTaker, ProcessChannel, ProcessEnded } from "./processes/index.js";
 import type { Door } from "./server.js";
 import type { ReplicaLink, ReplicaLoad, ReplicaLoaded, ReplicaNews } from "./serving/index.js";
 import type { ChargeOffer, ServingProcessOffer, ServingProcessStart } from "./serving-process-offers.js";
@@ -52,7 +52,7 @@ export class ServingProcessLink implements ReplicaLink, ConnectionTaker<Door> {
   }
 
   isEnd(error: unknown): boolean {
-    return isEnded(error);
+    return error instanceof ProcessEnded;
   }
 
   take(socket: Socket, door: Door): void {

@@ -21,6 +21,8 @@ import { createLogger, Metrics, type MetricsSnapshot, type RootLogger, type Sess
 const figuresEveryMs = 1000;
 /** A process that does not answer within this is shown as it was when it last did. */
 const figuresPatienceMs = 2000;
+/** How long connections that were accepted may take to their serving processes at the end. */
+const givingOutPatienceMs = 1000;
 /** How much longer than calls may take a serving process may take to end. */
 const endingPatienceMs = 15_000;
 
@@ -116,10 +118,10 @@ export class Supervisor {
     this.#stopped.cancel(unavailable("the server is closing"));
     this.#figuresTimer?.cancel();
     for (const link of this.#links) link.drain();
-    if (this.#started && drainDelayMs > 0) await new Promise((resolve) => setTimeout(resolve, drainDelayMs));
+    if (this.#started && drainDelayMs > 0) await this.#delay(drainDelayMs);
     for (const each of this.#processes) each.stopRestarting();
     for (const server of this.#listening) server.close();
-    await this.#dispatcher.close();
+    await Promise.race([this.#dispatcher.close(), this.#delay(givingOutPatienceMs)]);
     for (const link of this.#links) link.close();
     const patience = this.#clock.setTimer(shutdownTimeoutMs + endingPatienceMs, () => this.#kill());
     const ends = await Promise.all(this.#processes.map(({ exited }) => exited));
@@ -154,6 +156,10 @@ export class Supervisor {
       each.stopRestarting();
       each.kill();
     }
+  }
+
+  #delay(delayMs: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, delayMs));
   }
 
   get #build() {

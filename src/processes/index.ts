@@ -2,9 +2,9 @@ export { ConnectionDispatcher, type ConnectionTaker } from "./connection-dispatc
 export {
   type Answers,
   type Arrival,
-  isEnded,
   type Offer,
   ProcessChannel,
+  ProcessEnded,
   type ProcessPort,
 } from "./process-channel.js";
 export { type ProcessEnd, SupervisedProcess } from "./supervised-process.js";

@@ -4,7 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { type Cancellation, CancellationSource, neverCancelled } from "../cancellation.js";
-import { Code, cancelled, errorMessage, internal, StatusError, unavailable } from "../status.js";
+import { Code, cancelled, errorMessage, internal, StatusError } from "../status.js";
 import type { Logger } from "../telemetry/index.js";
 
 /** The end of node:child_process's channel that a child has as itself, and its parent as the child. */
@@ -164,12 +164,14 @@ export class ProcessChannel<Theirs extends Offer<Theirs>, Ours extends Offer<Our
     this.#options.onClosed();
   }
 
-  #ended(): StatusError {
-    return unavailable(`${this.#options.peerName} has ended`);
+  #ended(): ProcessEnded {
+    return new ProcessEnded(this.#options.peerName);
   }
 }
 
-/** Whether an error is only that the other side has ended. */
-export function isEnded(error: unknown): boolean {
-  return error instanceof StatusError && error.code === Code.UNAVAILABLE && / has ended$/.test(error.message);
+/** UNAVAILABLE: the other side has ended before it answered. */
+export class ProcessEnded extends StatusError {
+  constructor(name: string) {
+    super(Code.UNAVAILABLE, `${name} has ended`);
+  }
 }

@@ -77,7 +77,8 @@ export class SupervisedProcess {
     this.#child = child;
     forwardWholeLines(child.stdout!, process.stdout);
     this.#exited = new Promise((resolve) => {
-      child.once("exit", (code, signal) => {
+      // Comes after the last of what it has printed.
+      child.once("close", (code, signal) => {
         if (this.#child === child) this.#child = undefined;
         resolve({ code, signal });
       });

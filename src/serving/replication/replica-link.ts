@@ -47,7 +47,7 @@ export type ReplicaNews =
 /** One replica as the repository in charge sees it. Everything arrives in the order it is sent. */
 export interface ReplicaLink {
   readonly name: string;
-  /** Makes a version ready to answer, which it does not do yet. @throws the reason; see isEnded for a replica's end */
+  /** Makes a version ready to answer, which it does not do yet. @throws the reason; see isEnd for a replica's end */
   load(load: ReplicaLoad, cancellation: Cancellation): Promise<ReplicaLoaded>;
   /** From now on this is what answers for its version. */
   activate(key: number): Promise<void>;
