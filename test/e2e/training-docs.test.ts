@@ -32,7 +32,7 @@ describe("docs/training.md", () => {
   let folder: string;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "onnxd-training-docs-"));
-    server = await startTestServer(`--training_dir=${folder}`);
+    server = await startTestServer(`--training_dir=${folder}`, "--training_concurrency=3");
   });
   after(async () => {
     await server[Symbol.asyncDispose]();
