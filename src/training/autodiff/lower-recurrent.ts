@@ -34,8 +34,8 @@ interface Cell {
 /** One direction of a recurrent node. */
 interface Layer {
   readonly size: number;
-  /** Rᵀ [H, gates·H], in the graph around the body. */
-  readonly recurrent: string;
+  /** R [gates·H, H], in the graph around the body; or some of its rows. */
+  readonly recurrent: (from?: number, to?: number) => string;
   /** The recurrent bias of the last gate [H], where it must be added within the step. */
   readonly lateBias: string | undefined;
   readonly peepholes: readonly string[] | undefined;
@@ -48,9 +48,7 @@ const cells: Readonly<Record<string, Cell>> = {
     gates: 1,
     states: 1,
     activations: ["Tanh"],
-    step: (body, layer, fromInput, [h]) => [
-      layer.activate(body, 0, body.add(fromInput, body.matMul(h!, layer.recurrent))),
-    ],
+    step: (body, layer, fromInput, [h]) => [layer.activate(body, 0, recur(body, h!, layer.recurrent(), fromInput))],
   },
   // Gates z, r, h.
   GRU: { gates: 3, states: 1, activations: ["Sigmoid", "Tanh"], step: stepGru },
@@ -58,22 +56,26 @@ const cells: Readonly<Record<string, Cell>> = {
   LSTM: { gates: 4, states: 2, activations: ["Sigmoid", "Tanh", "Tanh"], step: stepLstm },
 };
 
+/** h·Rᵀ, plus the input's share. R as it lies: a copy turned around would be read more slowly. */
+function recur(body: GraphEmitter, h: string, r: string, fromInput?: string): string {
+  return body.op("Gemm", fromInput === undefined ? [h, r] : [h, r, fromInput], { transB: 1 });
+}
+
 function stepGru(body: GraphEmitter, layer: Layer, fromInput: string, [h]: readonly string[]): readonly string[] {
   const { size, recurrent, lateBias } = layer;
   const [inputGates, inputCandidate] = body.split(fromInput, [2 * size, size], 1);
-  const columns = (from: number, to: number) => body.slice(recurrent, [from], [to], [1]);
   let gates: string;
   let candidate: string;
   if (layer.linearBeforeReset) {
-    const [forGates, forCandidate] = body.split(body.matMul(h!, recurrent), [2 * size, size], 1);
+    const [forGates, forCandidate] = body.split(recur(body, h!, recurrent()), [2 * size, size], 1);
     gates = layer.activate(body, 0, body.add(inputGates!, forGates!));
     const biased = lateBias === undefined ? forCandidate! : body.add(forCandidate!, lateBias);
     const [, reset] = body.split(gates, [size, size], 1);
     candidate = body.mul(reset!, biased);
   } else {
-    gates = layer.activate(body, 0, body.add(inputGates!, body.matMul(h!, columns(0, 2 * size))));
+    gates = layer.activate(body, 0, recur(body, h!, recurrent(0, 2 * size), inputGates!));
     const [, reset] = body.split(gates, [size, size], 1);
-    candidate = body.matMul(body.mul(reset!, h!), columns(2 * size, 3 * size));
+    candidate = recur(body, body.mul(reset!, h!), recurrent(2 * size, 3 * size));
   }
   const [update] = body.split(gates, [size, size], 1);
   const proposed = layer.activate(body, 1, body.add(inputCandidate!, candidate));
@@ -83,7 +85,7 @@ function stepGru(body: GraphEmitter, layer: Layer, fromInput: string, [h]: reado
 
 function stepLstm(body: GraphEmitter, layer: Layer, fromInput: string, [h, c]: readonly string[]): readonly string[] {
   const { size, recurrent, peepholes } = layer;
-  const gates = body.add(fromInput, body.matMul(h!, recurrent));
+  const gates = recur(body, h!, recurrent(), fromInput);
   const [i, o, f, g] = body.split(gates, [size, size, size, size], 1);
   const peep = (gate: string, weight: number, cell: string) =>
     peepholes === undefined ? gate : body.add(gate, body.mul(peepholes[weight]!, cell));
@@ -149,9 +151,10 @@ function lowerDirection(
       fromInput = g.add(fromInput, g.add(input!, recurrent!));
     }
   }
+  const recurrent = own(r!);
   const layer: Layer = {
     size,
-    recurrent: g.transpose(own(r!), [1, 0]),
+    recurrent: (from, to) => (from === undefined ? recurrent : g.slice(recurrent, [from], [to!], [0])),
     lateBias,
     peepholes: p === undefined || p === "" ? undefined : g.split(own(p), [size, size, size], 0),
     linearBeforeReset,

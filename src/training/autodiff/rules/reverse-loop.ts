@@ -170,7 +170,7 @@ export type Collected = (names: ReadonlyMap<LoopState | LoopResult, string>) => 
 
 /**
  * How a captured value's gradient, the sum of what each step gives, is had: a matrix that takes part in products gets
- * one large product Σ aᵀ·d of all steps at once; all else is added up in the loop.
+ * one large product Σ aᵀ·b of all steps at once; all else is added up in the loop.
  */
 export function sumOverSteps(g: GradientEmitter, loop: ReverseLoop, captured: string, gradient: string): Collected[] {
   const makerOf = (value: string) => loop.body.nodes.find(({ outputs }) => outputs.includes(value));
@@ -179,9 +179,9 @@ export function sumOverSteps(g: GradientEmitter, loop: ReverseLoop, captured: st
   const products = parts.map((part) => productOf(makerOf(part)));
   if (products.every((pair) => pair !== undefined)) {
     const sizes = g.sizes(captured);
-    return products.map(([a, d]) => {
+    return products.map(([a, b]) => {
       const rows = sequence(loop, a!);
-      const columns = sequence(loop, d!);
+      const columns = sequence(loop, b!);
       return (names) => {
         const flat = (value: string, width: number) => g.reshape(value, [-1, width]);
         return g.op("Gemm", [flat(rows(names), sizes[0]!), flat(columns(names), sizes[1]!)], { transA: 1 });
@@ -193,11 +193,13 @@ export function sumOverSteps(g: GradientEmitter, loop: ReverseLoop, captured: st
   return [(names) => names.get(state)!];
 }
 
-/** The operands of aᵀ·d, the gradient of a matrix b in a·b. */
+/** The operands of aᵀ·b, the gradient of a matrix in a product. */
 function productOf(node: GraphNode | undefined): readonly string[] | undefined {
   if (node === undefined || node.opType !== "Gemm" || node.inputs.length !== 2) return undefined;
   const { attributes, inputs } = node;
-  return attributes.size === 1 && attributes.get("transA") === 1 ? inputs : undefined;
+  const alpha = attributes.get("alpha") as { readonly floats: number } | undefined;
+  const plain = (attributes.get("transB") ?? 0) === 0 && (alpha?.floats ?? 1) === 1;
+  return plain && attributes.get("transA") === 1 ? inputs : undefined;
 }
 
 /** All of a body value, in the order of the forward steps: the sequence it is scanned from, or collected. */
