@@ -11,6 +11,7 @@ import type { JobSpec, TableSpec } from "./job-spec.js";
  * as in onnxd/v1/training.proto.
  */
 export function validateJobSpec(spec: JobSpec): void {
+  requireModest(spec);
   if (spec.model === "") throw invalidArgument("model: name the model whose next version this becomes");
   if (spec.version !== undefined) requireVersion("version", spec.version);
   validateStart(spec);
@@ -30,6 +31,22 @@ export function validateJobSpec(spec: JobSpec): void {
   if (limits.checkpointSeconds !== undefined) {
     requireNumber("limits.checkpoint_seconds", limits.checkpointSeconds, { above: 0 });
   }
+}
+
+/** Each event about a job's state holds its spec, and so does each answer. */
+const maxSpecLength = 2 ** 20;
+
+function requireModest(spec: JobSpec): void {
+  const { length } = JSON.stringify(spec);
+  if (length > maxSpecLength) {
+    throw invalidArgument(`the spec has ${length} characters as JSON; ${maxSpecLength} are allowed`);
+  }
+}
+
+/** The first that has been there before, told in one pass over however many there are. */
+function firstTwice(names: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return names.find((name) => seen.size === seen.add(name).size);
 }
 
 function requireVersion(what: string, version: string): void {
@@ -84,7 +101,7 @@ function validateTable({ target, task, columns, numbers, weight, onlyNamed }: Ta
   if (task !== undefined) requireOneOf("table.task", task, ["classification", "regression"]);
   const names = columns.map(({ name }) => name);
   if (names.includes("")) throw invalidArgument("table.columns: a column has no name");
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  const twice = firstTwice(names);
   if (twice !== undefined) throw invalidArgument(`table.columns: "${twice}" is given twice`);
   for (const column of columns) validateColumnSpec(column);
   if (numbers !== undefined) validateColumnSpec({ name: "table.numbers", ...numbers });
@@ -101,7 +118,7 @@ function validateLabels({ classLabels, start }: JobSpec): void {
   if (start.kind === "update" || (start.kind === "fine-tune" && start.headClasses === undefined)) {
     throw invalidArgument("class_labels: the classes are those of the base; leave class_labels out");
   }
-  const twice = classLabels.find((label, index) => label === "" || classLabels.indexOf(label) !== index);
+  const twice = classLabels.includes("") ? "" : firstTwice(classLabels);
   if (twice !== undefined) throw invalidArgument(`class_labels: "${twice}" is empty or given twice`);
   if (start.kind === "fine-tune" && classLabels.length !== start.headClasses) {
     throw invalidArgument(`class_labels names ${classLabels.length} classes; the new head has ${start.headClasses}`);

@@ -540,6 +540,7 @@ describe("a spec that no data could fit", () => {
       dense(1),
       { gate: { conditions: [{ metric: "loss", min: 2, max: 1 }], allowWorse: false } },
     ],
+    [/^the spec has 1\d+ characters as JSON; 1048576 are allowed/, dense(1), { tags: { a: "x".repeat(2 ** 20) } }],
     [/^limits.max_seconds must be a number above 0/, dense(1), { limits: { maxSeconds: 0 } }],
   ];
   for (const [message, start, given] of cases) {
@@ -548,6 +549,8 @@ describe("a spec that no data could fit", () => {
 
   it("all else passes", () => {
     validateJobSpec(jobSpec(dense(1)));
+    // Many, none of them twice.
+    validateJobSpec(jobSpec(dense(1), { classLabels: Array.from({ length: 100_000 }, (_, i) => `c${i}`) }));
     validateJobSpec(jobSpec({ kind: "update", base: { label: "stable" } }, { table: table("", { weight: "w" }) }));
     validateJobSpec(jobSpec(tuning({ headClasses: 2 }), { classLabels: ["a", "b"], version: "9223372036854775807" }));
   });
