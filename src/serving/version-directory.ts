@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { alreadyExists, invalidArgument } from "../status.js";
+import { alreadyExists, failedPrecondition, invalidArgument } from "../status.js";
 import { fileError } from "./file-error.js";
 
 export interface VersionEntry {
@@ -43,9 +43,11 @@ export function parseVersion(name: string): bigint | undefined {
   return version < minVersion || version > maxVersion ? undefined : version;
 }
 
-/** One more than the largest there is; 1 for the first. */
+/** One more than the largest there is; 1 for the first. Throws FAILED_PRECONDITION when the largest is the last. */
 export function nextVersion(entries: readonly VersionEntry[]): bigint {
-  return entries.reduce((next, { version }) => (version >= next ? version + 1n : next), 1n);
+  const next = entries.reduce((next, { version }) => (version >= next ? version + 1n : next), 1n);
+  if (next <= maxVersion) return next;
+  throw failedPrecondition(`there is a version ${maxVersion} already, and no number after it; give one that is free`);
 }
 
 export interface PublishedVersion {
@@ -58,7 +60,7 @@ export interface PublishedVersion {
  * for a version, brought to the disk, and renamed. When anything fails nothing stays behind.
  * @param version the number wanted; undefined: the next one, whoever else publishes at the same time
  * @param write fills the directory it is given
- * @throws ALREADY_EXISTS when the wanted number is taken; RESOURCE_EXHAUSTED on a full disk; what `write` throws
+ * @throws ALREADY_EXISTS when the wanted number is taken; FAILED_PRECONDITION when there is no next one; RESOURCE_EXHAUSTED on a full disk; what `write` throws
  */
 export async function publishVersion(
   basePath: string,

@@ -74,6 +74,8 @@ describe("listing versions", () => {
   it("leads to the next version", () => {
     const next = (...versions: bigint[]) => nextVersion(versions.map((version) => ({ version, name: `${version}` })));
     assert.deepEqual([next(), next(0n), next(1n, 7n, 3n), next(-5n)], [1n, 1n, 8n, 1n]);
+    const last = 2n ** 63n - 1n;
+    assert.throws(() => next(3n, last), new RegExp(`version ${last} already, and no number after it`));
   });
 });
 
