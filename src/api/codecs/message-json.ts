@@ -38,7 +38,7 @@ function describe(typeName: string): DescMessage {
  */
 export function messageFromJson(typeName: string, value: JsonValue): Uint8Array {
   const message = describe(typeName);
-  refuseRounded(value, "");
+  refuseRounded(value, "", 0);
   try {
     return toBinary(message, fromJson(message, value, { registry: descriptors() }));
   } catch (thrown) {
@@ -64,13 +64,17 @@ const wideFields: ReadonlySet<string> = new Set(
   ]),
 );
 
-function refuseRounded(value: JsonValue, field: string): void {
+/** Protocol Buffers' own limit, as far as messages are concerned. */
+const maxDepth = 100;
+
+function refuseRounded(value: JsonValue, field: string, depth: number): void {
+  if (depth > 4 * maxDepth) throw invalidArgument(`${field}: the JSON is nested too deeply`);
   if (typeof value === "number") {
     if (!wideFields.has(field) || !Number.isInteger(value) || Number.isSafeInteger(value)) return;
     throw invalidArgument(`${field}: ${value} is beyond what a JSON number holds exactly; write it as a string`);
   }
-  if (Array.isArray(value)) for (const item of value) refuseRounded(item, field);
+  if (Array.isArray(value)) for (const item of value) refuseRounded(item, field, depth + 1);
   else if (typeof value === "object" && value !== null) {
-    for (const [name, item] of Object.entries(value)) refuseRounded(item, name);
+    for (const [name, item] of Object.entries(value)) refuseRounded(item, name, depth + 1);
   }
 }

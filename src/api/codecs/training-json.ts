@@ -132,15 +132,28 @@ function jsonRows(rows: readonly JsonValue[]): GivenRows {
     *lines(place) {
       for (const [index, row] of rows.entries()) {
         if (!isObject(row))
-          throw invalidArgument(`${place}.rows[${index}] must be an object; got ${JSON.stringify(row)}`);
+          throw invalidArgument(`${place}.rows[${index}] must be an object; got ${describeValue(row)}`);
         for (const [name, value] of Object.entries(row)) {
-          if (typeof value !== "number" || Number.isFinite(value)) continue;
-          throw invalidArgument(`${place}.rows[${index}].${name} is larger than a number can be`);
+          const cell = `${place}.rows[${index}].${name}`;
+          if (typeof value === "object" && value !== null) {
+            throw invalidArgument(
+              `${cell} must be a string, a number, true, false or null; got ${describeValue(value)}`,
+            );
+          }
+          if (typeof value === "number" && !Number.isFinite(value)) {
+            throw invalidArgument(`${cell} is larger than a number can be`);
+          }
         }
         yield JSON.stringify(row);
       }
     },
   };
+}
+
+/** Without its contents, which may be large, or deep. */
+function describeValue(value: JsonValue): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return JSON.stringify(value);
 }
 
 function isObject(value: JsonValue | undefined): value is JsonObject {

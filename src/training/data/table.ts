@@ -58,7 +58,7 @@ export function requireCell(value: unknown, index: number, column: string): Cell
     );
   }
   throw invalidArgument(
-    `${rowName(index)}, column "${column}": a cell holds a string, a number, true, false or null; got ${JSON.stringify(value)}`,
+    `${rowName(index)}, column "${column}": a cell holds a string, a number, true, false or null; got an ${Array.isArray(value) ? "array" : "object"}`,
   );
 }
 

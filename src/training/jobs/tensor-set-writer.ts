@@ -22,6 +22,9 @@ interface Column {
   file: FileHandle | undefined;
 }
 
+/** Each has a file that is open while rows come. */
+const maxInputs = 256;
+
 /** Rows as tensors, appended to a file an input, one for the targets and one for the weights. */
 export class TensorSetWriter {
   readonly kind = "tensors";
@@ -93,6 +96,9 @@ export class TensorSetWriter {
   /** Targets first, inputs by name, weights last: the same order however the client sent them. */
   #columnsOf({ inputs, targets, weights }: TensorsPiece): Column[] {
     if (inputs.size === 0) throw invalidArgument("the tensors have no inputs");
+    if (inputs.size > maxInputs) {
+      throw invalidArgument(`the tensors have ${inputs.size} inputs; ${maxInputs} are allowed`);
+    }
     const column = (what: string, name: string, tensor: Tensor, tensorOf: Column["tensorOf"]): Column => {
       const { dtype, shape } = tensor;
       const stored = { name, dtype, shape: shape.slice(1), file: this.#fileOf(what) };

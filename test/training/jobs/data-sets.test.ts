@@ -152,7 +152,7 @@ describe("a job's data on disk", () => {
     await rejectsWith("INVALID_ARGUMENT", /^validation data: row 1 is not a JSON object: 7/, () =>
       json("7", "validation"),
     );
-    await rejectsWith("INVALID_ARGUMENT", /row 2, column "b": a cell holds .* got \{"c":1\}/, () =>
+    await rejectsWith("INVALID_ARGUMENT", /row 2, column "b": a cell holds .* got an object/, () =>
       json('{"a": 1}\n{"b": {"c": 1}}'),
     );
     const { folder } = await write(cut("csv", "a,b\n1,2\n3\n"));
@@ -179,6 +179,19 @@ describe("a job's data on disk", () => {
         [
           ["train", text],
           ["validation", image],
+        ],
+      ],
+      [
+        /the tensors have 257 inputs; 256 are allowed/,
+        [
+          [
+            "train",
+            change({
+              inputs: new Map(
+                Array.from({ length: 257 }, (_, i) => [`x${i}`, tensorOf("float32", [2, 1], [1, 2])] as const),
+              ),
+            }),
+          ],
         ],
       ],
       [
