@@ -7,6 +7,8 @@ import { diskError, readIfThere } from "./durable-file.js";
 import type { JobEvent, JobEventKind } from "./job.js";
 
 export class EventLog {
+  /** The last event there was when the log was opened. */
+  readonly newest: JobEvent | undefined;
   readonly #path: string;
   /** Open while there is more to come. */
   #file: FileHandle | undefined;
@@ -17,7 +19,11 @@ export class EventLog {
   readonly #waiting = new Set<() => void>();
   #complete: boolean;
 
-  private constructor(path: string, last: number, bytes: number, complete: boolean) {
+  private constructor(
+    path: string,
+    { newest, last, bytes, complete }: Pick<EventLog, "newest" | "last"> & { bytes: number; complete: boolean },
+  ) {
+    this.newest = newest;
     this.#path = path;
     this.#last = last;
     this.#bytes = bytes;
@@ -34,7 +40,9 @@ export class EventLog {
     if (whole < content.length) await truncate(path, whole);
     let lines = 0;
     for (let at = content.indexOf(0x0a); at >= 0; at = content.indexOf(0x0a, at + 1)) lines += 1;
-    return new EventLog(path, lines, whole, complete);
+    const begin = content.lastIndexOf(0x0a, whole - 2) + 1;
+    const newest = lines === 0 ? undefined : (JSON.parse(content.toString("utf8", begin, whole)) as JobEvent);
+    return new EventLog(path, { newest, last: lines, bytes: whole, complete });
   }
 
   /** Sequence number of the newest event; 0 before the first. */

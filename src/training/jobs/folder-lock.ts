@@ -1,6 +1,6 @@
 // Two servers on one folder would train every job twice. A file says who has it; one that was left by a crash is
 // recognised by its process, which lives no more or is another one by now.
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { failedPrecondition } from "../../status.js";
 
@@ -10,13 +10,37 @@ export class FolderLock {
   /** Throws FAILED_PRECONDITION when a process of this machine has the folder. */
   constructor(folder: string) {
     this.#path = join(folder, "server.lock");
-    const holder = readHolder(this.#path);
-    if (holder !== undefined && lives(holder)) {
-      throw failedPrecondition(
-        `--training_dir=${folder} is in use by the server with process id ${holder.pid}; each server needs its own`,
-      );
+    const content = `${JSON.stringify({ pid: process.pid, started: startOf(process.pid) })}\n`;
+    for (;;) {
+      try {
+        // Of servers that start at the same moment, one makes the file.
+        writeFileSync(this.#path, content, { flag: "wx" });
+        return;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      }
+      const holder = readHolder(this.#path);
+      if (holder !== undefined && lives(holder)) {
+        throw failedPrecondition(
+          `--training_dir=${folder} is in use by the server with process id ${holder.pid}; each server needs its own`,
+        );
+      }
+      this.#takeAway();
     }
-    writeFileSync(this.#path, `${JSON.stringify({ pid: process.pid, started: startOf(process.pid) })}\n`);
+  }
+
+  /** Puts back what somebody else has put in the place of a lock that was left, in the moment since it was read. */
+  #takeAway(): void {
+    const away = `${this.#path}.${process.pid}`;
+    try {
+      renameSync(this.#path, away);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw error;
+    }
+    const holder = readHolder(away);
+    if (holder !== undefined && lives(holder)) renameSync(away, this.#path);
+    else rmSync(away, { force: true });
   }
 
   release(): void {

@@ -109,7 +109,8 @@ export class JobRunner {
       },
     });
     live.process = process;
-    if (live.cancelled) void process.stop();
+    // Asked for while the process was being made ready, when there was nothing to stop.
+    if (live.cancelled || this.#deps.closing.reason !== undefined) void process.stop();
     let last: LastMessage;
     try {
       last = await process.ended;
@@ -278,18 +279,28 @@ export class JobRunner {
       logger.error("a training job failed on a defect", { job: live.id, error: thrown });
     try {
       await live.fail(error);
-    } catch (unwritten) {
-      // The disk does not take it; whoever asks is told all the same, and the next start tries again.
-      logger.error("a training job's end cannot be written", { job: live.id, reason: errorMessage(unwritten) });
+    } catch {
+      // The disk does not take it, perhaps for the job's own data, which nobody needs any more.
+      await this.tidy(live);
+      await live.fail(error).catch((unwritten: unknown) => {
+        logger.error("a training job's end cannot be written", { job: live.id, reason: errorMessage(unwritten) });
+      });
+      // Whoever asks is told all the same.
       await live.log.complete();
     }
   }
 
-  /** Removes what only training needed. */
-  async tidy({ folder, job }: LiveJob): Promise<void> {
+  /** Removes what only training needed. What cannot be removed is logged, and tried again at the next start. */
+  async tidy({ id, folder, job }: LiveJob): Promise<void> {
     const gone = [folder.data, folder.checkpoint, folder.scratch];
     if (!job.candidate) gone.push(folder.base);
-    for (const path of gone) await rm(path, { recursive: true, force: true });
+    for (const path of gone) {
+      await rm(path, { recursive: true, force: true }).catch((error: unknown) => {
+        this.#deps.logger.error("what a training job needed cannot be removed", {
+          ...{ job: id, path, reason: errorMessage(error) },
+        });
+      });
+    }
   }
 }
 

@@ -78,6 +78,14 @@ export class LiveJob {
     await this.log.append({ kind: "state", job: this.#job }, this.#clock.wallTime(), { sync: true });
   }
 
+  /** Of a job that had ended: the event that says so, if a crash came between its record and its event. */
+  async tellEnd(): Promise<void> {
+    const { newest } = this.log;
+    if (newest?.kind === "state" && newest.job.state === this.#job.state) return;
+    await this.tellState();
+    await this.log.complete();
+  }
+
   fail({ code, message }: Pick<StatusError, "code" | "message">, change: Partial<Job> = {}): Promise<void> {
     return this.enter("FAILED", { ...change, error: { code, message } });
   }

@@ -1,5 +1,6 @@
 // What a training process does, from the rows on disk to a candidate on disk.
 import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cancellation, CancellationSource, eitherCancelled } from "../../cancellation.js";
 import { systemClock } from "../../clock.js";
@@ -17,13 +18,16 @@ export interface TaskContext {
 
 /** Throws the cancellation's reason, or why the task cannot be done. */
 export async function runTask(task: Task, context: TaskContext): Promise<LastMessage> {
-  await mkdir(task.scratchFolder, { recursive: true });
+  // One that a crash left behind may still have its files open: neither is to meet the other's.
+  await rm(task.scratchFolder, { recursive: true, force: true });
+  const folder = join(task.scratchFolder, String(process.pid));
+  await mkdir(folder, { recursive: true });
   try {
     const data = openDataSets(task.dataFolder);
     if (task.kind === "evaluate") {
       return { kind: "report", ...(await evaluateServed(task.baseFile, task.request, data)) };
     }
-    const { spec, baseFile, scratchFolder: folder, memoryBytes } = task;
+    const { spec, baseFile, memoryBytes } = task;
     const prepared = await prepareJob(spec, data, { ...(baseFile !== undefined && { baseFile }), folder, memoryBytes });
     try {
       return task.kind === "plan" ? plan(prepared) : await train(task, prepared, context);
@@ -165,7 +169,6 @@ class Pace {
   async checkpoint(): Promise<void> {
     if (this.#waiting !== undefined) this.#post(this.#waiting);
     this.#waiting = undefined;
-    if (process.send !== undefined && !process.connected) return; // nobody's any more: another process may have the job
     const now = systemClock.now();
     await writeDurably(this.#task.checkpointFile, this.#trainer.checkpoint());
     this.#post({ kind: "checkpoint", step: this.#trainer.stepsDone, seconds: (now - this.#checkpointed) / 1000 });

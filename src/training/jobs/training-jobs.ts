@@ -86,8 +86,10 @@ export class TrainingJobs implements TrainingService {
         const log = await EventLog.open(store.folderOf(id).events, hasEnded(state));
         const live = new LiveJob(stored, log, { store, clock: deps.clock });
         jobs.#remember(live);
-        if (live.ended) await jobs.#runner.tidy(live);
-        else jobs.#waiting.push(live);
+        if (live.ended) {
+          await live.tellEnd();
+          await jobs.#runner.tidy(live);
+        } else jobs.#waiting.push(live);
       }
       return jobs;
     } catch (error) {
@@ -374,6 +376,7 @@ export class TrainingJobs implements TrainingService {
     if (this.#besides.size >= maxBesides) {
       throw resourceExhausted(`${maxBesides} evaluations and dry runs are under way; try again when one has ended`);
     }
+    this.#requireOpen();
     const process = new TrainingProcess(task, { clock: this.#deps.clock });
     this.#besides.add(process);
     const undo = cancellation.onCancel(() => process.kill());
@@ -405,6 +408,8 @@ export class TrainingJobs implements TrainingService {
   async #dropOldest(): Promise<void> {
     const ended = [...this.#jobs.values()].filter((live) => live.ended && live.running === undefined);
     for (const live of ended.slice(0, Math.max(0, ended.length - this.#options.maxEnded))) {
+      // Deleted, or being published, since the one before was removed.
+      if (this.#jobs.get(live.id) !== live || !live.ended || live.running !== undefined) continue;
       await this.#forget(live).catch((error) =>
         this.#deps.logger.error("an old job cannot be removed", { job: live.id, reason: errorMessage(error) }),
       );

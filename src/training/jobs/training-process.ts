@@ -41,7 +41,7 @@ export class TrainingProcess {
         if (isLast(message)) last = message;
         else options.onMessage?.(message);
       });
-      this.#child.once("error", (error) => reject(internal(`the training process could not start: ${error.message}`)));
+      this.#child.on("error", (error) => reject(internal(`the training process could not start: ${error.message}`)));
       this.#child.once("exit", (code, signal) => {
         this.#killTimer?.cancel();
         if (last !== undefined) resolve(last);

@@ -265,6 +265,32 @@ describe("training jobs across restarts", () => {
     assert.equal(cut.evaluation!.metrics["loss"], whole.evaluation!.metrics["loss"]);
   });
 
+  it("go on at the next start when the server closes before their process is there", async () => {
+    await using host = await TrainingHost.open();
+    const { id } = await host.submit(irisSpec({}, { epochs: 1_000_000 }), iris);
+    // The job enters RUNNING at this moment; training to its end would take minutes.
+    await host.close();
+    assert.deepEqual(trainingProcesses(process.pid), []);
+    const stored = JSON.parse(readFileSync(join(host.folder, "jobs", id, "job.json"), "utf8"));
+    assert.equal(stored.job.state, "RUNNING");
+    await host.reopen({ start: false });
+    assert.equal(host.jobs.get(id).state, "RUNNING");
+  });
+
+  it("tell their end when the server stopped between a job's record and its last event", async () => {
+    await using host = await TrainingHost.open();
+    const { id } = await host.ended((await host.submit(irisSpec(), iris)).id);
+    await host.close();
+    const path = join(host.folder, "jobs", id, "events.ndjson");
+    const whole = readFileSync(path, "utf8");
+    writeFileSync(path, whole.slice(0, whole.lastIndexOf("\n", whole.length - 2) + 1));
+    await host.reopen();
+    const told = await events(host, id, never);
+    const [last] = told.slice(-1);
+    assert.deepEqual([last!.sequence, last!.kind === "state" && last!.job.state], [told.length, "SUCCEEDED"]);
+    assert.equal(told.length, whole.split("\n").length - 1);
+  });
+
   it("start from the beginning when a checkpoint is damaged, and say so", async () => {
     await using host = await TrainingHost.open();
     const { id } = await host.submit(irisSpec({ limits: { checkpointSeconds: 0.01 } }, { epochs: 300 }), iris);
