@@ -1,9 +1,9 @@
 // Files that are there whole or not at all, also after a crash.
-import { type FileHandle, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { resourceExhausted } from "../../status.js";
 
-/** Writes beside the file, brings that to the disk, and renames. RESOURCE_EXHAUSTED on a full disk. */
+/** Writes beside the file, brings that to the disk, and renames. RESOURCE_EXHAUSTED on a full disk: then nothing is left. */
 export async function writeDurably(path: string, content: Uint8Array | string): Promise<void> {
   const staged = `${path}.part`;
   try {
@@ -14,6 +14,8 @@ export async function writeDurably(path: string, content: Uint8Array | string): 
     await rename(staged, path);
     await syncFolder(dirname(path));
   } catch (error) {
+    // On a full disk, what is half written is only in the way.
+    await rm(staged, { force: true }).catch(() => {});
     throw diskError(error);
   }
 }
