@@ -3,6 +3,7 @@ import type { Options } from "./config.js";
 import type { Door } from "./server.js";
 import type { ModelServerConfig, ReplicaLoad, ReplicaLoaded, ReplicaNews } from "./serving/index.js";
 import type { MetricsSnapshot, VersionStatistics } from "./telemetry/index.js";
+import type { TrainingOffer } from "./training-between-processes.js";
 
 export interface ServingProcessStart {
   readonly options: Options;
@@ -33,7 +34,7 @@ export interface ServingProcessOffer {
 }
 
 /** What the process in charge does for a serving process. */
-export interface ChargeOffer {
+export interface ChargeOffer extends TrainingOffer {
   /** So many connections have arrived, and so many are over, since it was last told. */
   connections(counts: { readonly taken: number; readonly ended: number }): void;
   reloadConfig(config: ModelServerConfig): void;

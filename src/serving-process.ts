@@ -15,7 +15,7 @@ import { ReplicaRepository } from "./serving/index.js";
 import type { ChargeOffer, ServingProcessOffer, ServingProcessStart } from "./serving-process-offers.js";
 import { unavailable } from "./status.js";
 import { createLogger, InferenceStatistics } from "./telemetry/index.js";
-import { TrainingOff } from "./training/index.js";
+import { RemoteTraining } from "./training-between-processes.js";
 
 let server: Server | undefined;
 let replica: ReplicaRepository | undefined;
@@ -63,9 +63,7 @@ async function open({ options, version, processes, cpus }: ServingProcessStart):
     });
     return {
       repository: replica,
-      training: new TrainingOff(
-        "training is off on a server of several processes; it is on with --serving_processes=1 and --training_dir",
-      ),
+      training: new RemoteTraining(channel),
       open: async () => {},
       control: options.model_control_mode === "explicit" ? control : undefined,
       start: async () => {},

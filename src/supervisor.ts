@@ -16,6 +16,7 @@ import { ServingProcessLink } from "./serving-process-link.js";
 import type { ChargeOffer } from "./serving-process-offers.js";
 import { deadlineExceeded, failedPrecondition, unavailable } from "./status.js";
 import { createLogger, Metrics, type MetricsSnapshot, type RootLogger, type SessionLoad } from "./telemetry/index.js";
+import { TrainingAnswers } from "./training-between-processes.js";
 
 /** How often serving processes are asked what they have counted, so that little of it ends with one that is killed. */
 const figuresEveryMs = 1000;
@@ -42,6 +43,8 @@ export class Supervisor {
   readonly #dispatcher = new ConnectionDispatcher<Door>();
   readonly #processes: SupervisedProcess[];
   readonly #links = new Set<ServingProcessLink>();
+  /** What each has asked of training. */
+  readonly #training = new Map<ServingProcessLink, TrainingAnswers>();
   readonly #listening = new Set<NetServer>();
   readonly #stopped = new CancellationSource();
   #ports: { grpcPort: number | undefined; restPort: number | undefined } = { grpcPort: undefined, restPort: undefined };
@@ -91,9 +94,7 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     for (const note of this.#context.notes ?? []) this.logger.warn(note);
-    if (this.#options.training_dir !== "") {
-      this.logger.warn("training is off with several serving processes; models trained before are served");
-    }
+    await this.#keeper.open();
     await Promise.all(this.#processes.map((each) => each.start()));
     await this.#keeper.start(this.#stopped);
     if (this.#closing !== undefined) return;
@@ -123,11 +124,13 @@ export class Supervisor {
     for (const server of this.#listening) server.close();
     await Promise.race([this.#dispatcher.close(), this.#delay(givingOutPatienceMs)]);
     for (const link of this.#links) link.close();
+    // Those who watch jobs learn that the server closes, and do not hold it up.
+    const stopped = this.#keeper.stopFollowing();
     const patience = this.#clock.setTimer(shutdownTimeoutMs + endingPatienceMs, () => this.#kill());
     const ends = await Promise.all(this.#processes.map(({ exited }) => exited));
     patience.cancel();
     this.#cutOff = ends.some(({ signal }) => signal === "SIGKILL");
-    await this.#keeper.stopFollowing();
+    await stopped;
     const unheard = new CancellationSource();
     const timer = this.#clock.setTimer(endingPatienceMs, () => unheard.cancel(deadlineExceeded("loads do not end")));
     await this.#keeper.repository.close(unheard).catch(() => {});
@@ -189,6 +192,8 @@ export class Supervisor {
   }
 
   #forget(link: ServingProcessLink): void {
+    void this.#training.get(link)?.close();
+    this.#training.delete(link);
     this.#links.delete(link);
     this.#dispatcher.remove(link);
     this.#replicas.leave(link);
@@ -213,7 +218,10 @@ export class Supervisor {
           await this.#replicas.caughtUp();
         }
       };
+    const training = new TrainingAnswers(this.#keeper.training);
+    this.#training.set(link, training);
     return {
+      ...training.answers(),
       connections: ({ taken, ended }) => {
         if (taken > 0) this.#dispatcher.taken(link);
         this.#dispatcher.ended(link, ended);

@@ -21,6 +21,7 @@ const roofs = [
   "serving-process.ts",
   "serving-process-link.ts",
   "serving-process-offers.ts",
+  "training-between-processes.ts",
   "config.ts",
 ];
 /** Packages that only some places may name. */

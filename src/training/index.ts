@@ -33,6 +33,7 @@ export type {
   EvaluationReport,
   EvaluationRequest,
   JobFilter,
+  JobPlace,
   JobRequest,
   TrainingService,
 } from "./jobs/training-service.js";

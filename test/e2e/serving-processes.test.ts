@@ -1,14 +1,19 @@
 // Several processes behind one port: nobody outside can tell, whatever happens to one of them.
 import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ServiceError, status } from "@grpc/grpc-js";
+import { TrainingClient } from "../../src/client/index.js";
 import { CatalogServiceClient, ListModelsRequest } from "../gen/onnxd/v1/catalog.js";
 import { ReloadConfigRequest } from "../gen/tensorflow_serving/apis/model_management.js";
 import { ModelServiceClient } from "../gen/tensorflow_serving/apis/model_service.js";
 import { PredictionServiceClient } from "../gen/tensorflow_serving/apis/prediction_service.js";
 import { call } from "../support/call.js";
 import { connect, floatPredict, noMetadata } from "../support/clients.js";
+import { readDataSet } from "../support/data-set.js";
 import { ModelFolder } from "../support/model-folder.js";
 import { findSample, parsePrometheusText } from "../support/prometheus-text.js";
 import { readJson } from "../support/read-json.js";
@@ -293,5 +298,79 @@ describe("serving processes", () => {
     );
     assert.equal((await server.exited).code, 255);
     assert.match(server.output, /Failed to start server\. Error: .*\/no\/such\/ssl\.config/);
+  });
+});
+
+describe("training with several serving processes", () => {
+  let folder: string;
+  let server: ServerProcess;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "onnxd-training-"));
+    server = await ServerProcess.start("--serving_processes=2", `--training_dir=${folder}`, "--log_format=json");
+  });
+  after(async () => {
+    await server[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const csv = readDataSet("iris");
+  const spec = (epochs: number) => ({
+    model: "flowers",
+    layers: [{ dense: { units: 3, activation: "softmax" } }],
+    table: { target: "target" },
+    optimizer: { learning_rate: 0.05 },
+    epochs,
+  });
+
+  it("is one service at every connection: jobs, events, versions, evaluations", async () => {
+    // The dispatcher gives each the process with the fewest connections: one each.
+    const [one, other] = [new TrainingClient(server.target), new TrainingClient(server.target)];
+    const job = await one.train(spec(5), { csv }).result();
+    assert.deepEqual([job.state, job.publishedVersion], ["SUCCEEDED", 1n]);
+    const seen = [];
+    for await (const event of other.watchJob(job.id)) seen.push(event.kind);
+    assert.equal(seen.filter((kind) => kind === "epoch").length, 5);
+    const report = await other.evaluate("flowers", { csv });
+    assert.deepEqual([report.version, report.evaluation!.rows], [1n, 150n]);
+    await assert.rejects(other.getJob("nobody"), /there is no job "nobody"/);
+    await other.deleteJob(job.id);
+    await assert.rejects(one.getJob(job.id), /there is no job/);
+    one.close();
+    other.close();
+  });
+
+  it("goes on when the process dies through which a job was sent", async () => {
+    const client = new TrainingClient(server.target);
+    let id = "";
+    for await (const event of client.train(spec(1_000_000), { csv })) {
+      id = event.jobId;
+      if (event.kind === "epoch") break;
+    }
+    for (const [, pid] of pids(server)) process.kill(pid, "SIGKILL");
+    // Asked again until a process is there to answer.
+    const { lastEvent, state } = await client.getJob(id);
+    assert.equal(state, "RUNNING");
+    for await (const event of client.watchJob(id, { from: lastEvent + 1n })) if (event.kind === "epoch") break;
+    assert.equal((await client.cancelJob(id)).state, "CANCELLED");
+    client.close();
+  });
+
+  it("stops at SIGTERM with a checkpoint, though somebody watches", async () => {
+    const client = new TrainingClient(server.target, { retry: { maxAttempts: 1 } });
+    const running = client.train(spec(1_000_000), { csv });
+    let id = "";
+    let told = false;
+    await assert.rejects(async () => {
+      for await (const event of running) {
+        id = event.jobId;
+        if (event.kind !== "epoch" || told) continue;
+        told = true; // a second signal would end the server at once
+        server.kill("SIGTERM");
+      }
+    }, /server is closing|Connection dropped|ECONNRE|UNAVAILABLE/);
+    assert.equal((await server.exited).code, 0);
+    const { job } = JSON.parse(readFileSync(join(folder, "jobs", id, "job.json"), "utf8"));
+    assert.equal(job.state, "RUNNING");
+    assert.ok(existsSync(join(folder, "jobs", id, "checkpoint.bin")));
+    client.close();
   });
 });

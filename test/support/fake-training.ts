@@ -11,6 +11,7 @@ import {
   type JobEvent,
   type JobEventKind,
   type JobFilter,
+  type JobPlace,
   type JobPlan,
   type JobRequest,
   type TrainingService,
@@ -112,8 +113,8 @@ export class FakeTraining implements TrainingService {
     );
   }
 
-  lastEvent(id: string): number {
-    return this.#find(id).events.length;
+  places(ids: readonly string[]): readonly JobPlace[] {
+    return ids.map((id) => ({ queuePosition: this.queuePosition(id), lastEvent: this.#find(id).events.length }));
   }
 
   async *watch(id: string, from: number, cancellation: Cancellation): AsyncGenerator<JobEvent, void, undefined> {

@@ -16,17 +16,12 @@ import type {
   JobEpoch,
   JobEvaluation,
   JobEvent,
+  JobPlace,
   JobPlan,
   JobState,
   JobStep,
 } from "../../training/index.js";
 import { toTrainingSpecMessage } from "./training-spec.js";
-
-/** What a job does not say of itself. */
-export interface JobPlace {
-  readonly queuePosition: number;
-  readonly lastEvent: number;
-}
 
 export function toJobMessage(job: Job, { queuePosition, lastEvent }: JobPlace): JobMessage {
   return {
@@ -69,8 +64,8 @@ export function toPlannedJobMessage(plan: JobPlan): JobMessage {
   };
 }
 
-/** @param queuePosition of the job now; asked for when the event is about a job that waits */
-export function toJobEventMessage(job: string, event: JobEvent, queuePosition: () => number): JobEventMessage {
+/** @param queuePosition of the job now, when the event is about a job that waits; otherwise 0 */
+export function toJobEventMessage(job: string, event: JobEvent, queuePosition: number): JobEventMessage {
   const { sequence, time } = event;
   return { job, sequence: BigInt(sequence), time: new Date(time), event: toEvent(event, queuePosition) };
 }
@@ -78,14 +73,14 @@ export function toJobEventMessage(job: string, event: JobEvent, queuePosition: (
 /** The one event of a dry run. */
 export function toPlannedEventMessage(plan: JobPlan, time: number): JobEventMessage {
   const event: JobEvent = { kind: "planned", plan, sequence: 1, time };
-  return toJobEventMessage("", event, () => 0);
+  return toJobEventMessage("", event, 0);
 }
 
-function toEvent(event: JobEvent, queuePosition: () => number): JobEventMessage["event"] {
+function toEvent(event: JobEvent, queuePosition: number): JobEventMessage["event"] {
   switch (event.kind) {
     case "state": {
       const place = {
-        queuePosition: event.job.state === "PENDING" ? queuePosition() : 0,
+        queuePosition,
         lastEvent: event.sequence,
       };
       return { $case: "state", value: toJobMessage(event.job, place) };

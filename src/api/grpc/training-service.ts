@@ -72,7 +72,7 @@ async function* train(
   const first = await parts.next();
   if (first.done === true) throw invalidArgument("Train begins with a header; the client sent nothing");
   if (first.value.kind !== "header") throw invalidArgument("Train begins with a header; got data");
-  const admission = calls.admit(first.value.header, call);
+  const admission = await calls.admit(first.value.header, call);
   const data = dataOf(parts, call.cancellation, clock);
   if (admission.kind === "known") {
     void drain(parts);

@@ -78,11 +78,11 @@ async function answer(
       json(await evaluate(received, deps));
       break;
     case "list":
-      json(list(query, caller, training));
+      json(await list(query, caller, training));
       break;
     case "get":
       noParameters(query);
-      json(jobToJson(training.get(target.id, caller)));
+      json(jobToJson(await training.get(target.id, caller)));
       break;
     case "events": {
       const from = new QueryParameters(query, ["from"]).whole("from");
@@ -145,7 +145,7 @@ async function evaluate({ request, query, caller }: Received, deps: TrainingRout
   return evaluationToJson(await training.evaluateOn(asked, [{ kind, bytes }], caller));
 }
 
-function list(query: string, caller: TrainingCaller, training: TrainingCalls): JsonObject {
+async function list(query: string, caller: TrainingCaller, training: TrainingCalls): Promise<JsonObject> {
   const parameters = new QueryParameters(query, ["page_size", "page_token", "model"], ["state"]);
   const request = listRequestFromJson({
     page_size: parameters.text("page_size") ?? 0,
@@ -153,7 +153,7 @@ function list(query: string, caller: TrainingCaller, training: TrainingCalls): J
     model: parameters.text("model") ?? "",
     states: parameters.list("state").map((name) => name.toUpperCase()),
   });
-  return jobListToJson(training.list(request, caller));
+  return jobListToJson(await training.list(request, caller));
 }
 
 async function* eventLines(events: ReturnType<TrainingCalls["watch"]>): AsyncGenerator<string, void, undefined> {

@@ -85,7 +85,7 @@ export class TrainingCalls {
   }
 
   /** Before any data are read. @throws as TrainingService.existing */
-  admit({ spec: message, idempotencyKey, dryRun }: GivenJob, { record }: TrainingCaller): Admission {
+  async admit({ spec: message, idempotencyKey, dryRun }: GivenJob, { record }: TrainingCaller): Promise<Admission> {
     if (message !== undefined && message.model !== "") record.model = message.model;
     const spec = fromTrainingSpecMessage(message);
     if (idempotencyKey.length > maxIdempotencyKeyLength) {
@@ -95,7 +95,7 @@ export class TrainingCalls {
     }
     // A dry run is of no job: it neither finds one by its key, nor is it refused for one.
     const request = { spec, idempotencyKey: dryRun ? "" : idempotencyKey };
-    const job = this.#deps.service.existing(request);
+    const job = await this.#deps.service.existing(request);
     return job === undefined ? { kind: "new", request, dryRun } : { kind: "known", job };
   }
 
@@ -144,22 +144,26 @@ export class TrainingCalls {
 
   /** StartJob, with its data beside it. */
   async startWith(given: GivenJob, data: Rows, caller: TrainingCaller): Promise<JobMessage> {
-    const admission = this.admit(given, caller);
-    if (admission.kind === "known") return this.#toMessage(admission.job);
+    const admission = await this.admit(given, caller);
+    if (admission.kind === "known") return await this.#toMessage(admission.job);
     const { request, dryRun } = admission;
     if (dryRun) return toPlannedJobMessage(await this.#plan(request, data, caller));
-    return this.#toMessage(await this.submit(request, data, caller));
+    return await this.#toMessage(await this.submit(request, data, caller));
   }
 
-  get(id: string, { record }: TrainingCaller): JobMessage {
-    return this.#toMessage(this.#find(id, record));
+  async get(id: string, { record }: TrainingCaller): Promise<JobMessage> {
+    return await this.#toMessage(await this.#find(id, record));
   }
 
-  list({ pageSize, pageToken, model, states }: ListJobsRequest, { record }: TrainingCaller): ListJobsResponse {
+  async list(
+    { pageSize, pageToken, model, states }: ListJobsRequest,
+    { record }: TrainingCaller,
+  ): Promise<ListJobsResponse> {
     if (model !== "") record.model = model;
-    const jobs = this.#deps.service.list({ model, states: fromJobStates(states) });
+    const jobs = await this.#deps.service.list({ model, states: fromJobStates(states) });
     const { page, nextPageToken } = jobPage(jobs, pageSize, pageToken);
-    return { jobs: page.map((job) => this.#toMessage(job)), nextPageToken };
+    const places = await this.#deps.service.places(page.map(({ id }) => id));
+    return { jobs: page.map((job, index) => toJobMessage(job, places[index]!)), nextPageToken };
   }
 
   /** The job's events from one on, to its end. @param from 0 counts as 1 */
@@ -169,30 +173,32 @@ export class TrainingCalls {
     { record, cancellation }: TrainingCaller,
   ): AsyncGenerator<JobEventMessage, void, undefined> {
     const { service } = this.#deps;
-    this.#find(id, record);
+    await this.#find(id, record);
     if (from < 0n) throw invalidArgument(`from must be 0 or more; got ${from}`);
     const first = Math.max(1, exactNumber(from, "from"));
     for await (const event of service.watch(id, first, cancellation)) {
-      yield toJobEventMessage(id, event, () => service.queuePosition(id));
+      const waits = event.kind === "state" && event.job.state === "PENDING";
+      const [place] = waits ? await service.places([id]) : [];
+      yield toJobEventMessage(id, event, place?.queuePosition ?? 0);
     }
   }
 
   async cancel(id: string, caller: TrainingCaller): Promise<JobMessage> {
     this.requireManagement(caller, "CancelJob");
-    this.#find(id, caller.record);
-    return this.#toMessage(await this.#deps.service.cancel(id, caller.cancellation));
+    await this.#find(id, caller.record);
+    return await this.#toMessage(await this.#deps.service.cancel(id, caller.cancellation));
   }
 
   async delete(id: string, caller: TrainingCaller): Promise<void> {
     this.requireManagement(caller, "DeleteJob");
-    this.#find(id, caller.record);
+    await this.#find(id, caller.record);
     await this.#deps.service.delete(id);
   }
 
   async publish(id: string, caller: TrainingCaller): Promise<JobMessage> {
     this.requireManagement(caller, "Publish");
-    this.#find(id, caller.record);
-    return this.#toMessage(await this.#deps.service.publish(id, caller.cancellation));
+    await this.#find(id, caller.record);
+    return await this.#toMessage(await this.#deps.service.publish(id, caller.cancellation));
   }
 
   /** Evaluate, with its data in the message. It follows --management: see evaluateOn. */
@@ -230,16 +236,16 @@ export class TrainingCalls {
     return toEvaluateResponse(report);
   }
 
-  #find(id: string, record: CallRecord): Job {
+  async #find(id: string, record: CallRecord): Promise<Job> {
     if (id === "") throw invalidArgument("id is missing: the job's");
-    const job = this.#deps.service.get(id);
+    const job = await this.#deps.service.get(id);
     record.model = job.spec.model;
     return job;
   }
 
-  #toMessage(job: Job): JobMessage {
-    const { service } = this.#deps;
-    return toJobMessage(job, { queuePosition: service.queuePosition(job.id), lastEvent: service.lastEvent(job.id) });
+  async #toMessage(job: Job): Promise<JobMessage> {
+    const [place] = await this.#deps.service.places([job.id]);
+    return toJobMessage(job, place!);
   }
 }
 

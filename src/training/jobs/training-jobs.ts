@@ -34,6 +34,7 @@ import type {
   EvaluationReport,
   EvaluationRequest,
   JobFilter,
+  JobPlace,
   JobRequest,
   TrainingService,
 } from "./training-service.js";
@@ -186,8 +187,12 @@ export class TrainingJobs implements TrainingService {
     return Math.max(0, this.#waiting.indexOf(this.#find(id)));
   }
 
-  lastEvent(id: string): number {
-    return this.#find(id).log.last;
+  places(ids: readonly string[]): readonly JobPlace[] {
+    return ids.map((id) => {
+      const live = this.#jobs.get(id);
+      if (live === undefined) return { queuePosition: 0, lastEvent: 0 };
+      return { queuePosition: this.queuePosition(id), lastEvent: live.log.last };
+    });
   }
 
   watch(id: string, from: number, cancellation: Cancellation): AsyncIterable<JobEvent> {

@@ -1,6 +1,6 @@
 import { failedPrecondition, type StatusError } from "../../status.js";
 import type { Job, JobEvent } from "./job.js";
-import type { DataIntake, EvaluationReport, TrainingService } from "./training-service.js";
+import type { DataIntake, EvaluationReport, JobPlace, TrainingService } from "./training-service.js";
 
 /** Stands where training would be on a server that has no place for it. */
 export class TrainingOff implements TrainingService {
@@ -23,10 +23,7 @@ export class TrainingOff implements TrainingService {
   list(): readonly Job[] {
     throw this.#off();
   }
-  queuePosition(): number {
-    throw this.#off();
-  }
-  lastEvent(): number {
+  places(): readonly JobPlace[] {
     throw this.#off();
   }
   watch(): AsyncIterable<JobEvent> {

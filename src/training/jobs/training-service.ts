@@ -65,22 +65,32 @@ export interface EvaluationReport {
   readonly drift: readonly JobDrift[];
 }
 
-/** Training as a service: jobs on disk, threads that train, and what comes of them. */
+/** Where a job stands among others, and in its own story. */
+export interface JobPlace {
+  /** Jobs before it in the queue. */
+  readonly queuePosition: number;
+  /** Sequence number of its newest event. */
+  readonly lastEvent: number;
+}
+
+/** An answer that may have to come from another process. */
+type Eventual<T> = T | Promise<T>;
+
+/** Training as a service: jobs on disk, processes that train, and what comes of them. */
 export interface TrainingService {
   /**
    * The job that this request has made before, by its idempotency key; its data need not be sent again.
    * Errors: ALREADY_EXISTS when the key is another spec's; INVALID_ARGUMENT for a spec that no data could fit.
    */
-  existing(request: JobRequest): Job | undefined;
+  existing(request: JobRequest): Eventual<Job | undefined>;
   /** Errors: INVALID_ARGUMENT for a spec that no data could fit; NOT_FOUND when its base is not served; FAILED_PRECONDITION when training is off. */
   receive(request: JobRequest): Promise<DataIntake>;
   /** NOT_FOUND when there is none. */
-  get(id: string): Job;
+  get(id: string): Eventual<Job>;
   /** Newest first. */
-  list(filter: JobFilter): readonly Job[];
-  /** Jobs before it in the queue. */
-  queuePosition(id: string): number;
-  lastEvent(id: string): number;
+  list(filter: JobFilter): Eventual<readonly Job[]>;
+  /** Of jobs that there are; of one that is gone meanwhile, zeros. */
+  places(ids: readonly string[]): Eventual<readonly JobPlace[]>;
   /** From an event on, to the end of the job. NOT_FOUND; OUT_OF_RANGE when there is no such event yet and never will be. */
   watch(id: string, from: number, cancellation: Cancellation): AsyncIterable<JobEvent>;
   /** Resolves when the job has stopped. */
