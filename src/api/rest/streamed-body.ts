@@ -19,6 +19,8 @@ async function* plain(request: IncomingMessage): AsyncGenerator<Uint8Array, void
 }
 
 async function* inflated(request: IncomingMessage): AsyncGenerator<Uint8Array, void, undefined> {
+  // What has been destroyed already says nothing more, not even that.
+  if (request.destroyed && !request.readableEnded) throw cancelled("The client went away");
   const gunzip = createGunzip();
   const lost = () => gunzip.destroy(cancelled("The client went away"));
   request.once("error", lost);
