@@ -159,7 +159,11 @@ function kindsOf(
     const spec = specs.find((each) => each.name === name);
     if (spec === undefined && options.onlyNamed) return undefined;
     const kind = spec?.kind ?? kindByLook(looks[place]!);
-    return kind === "ignore" ? undefined : kind;
+    if (kind === "ignore") return undefined;
+    // The one name that no model that is served may have for an input.
+    if (name === "__proto__")
+      throw invalidArgument(`column "${name}" cannot be an input of a model; ignore or rename it`);
+    return kind;
   });
 }
 

@@ -99,6 +99,7 @@ export class TensorSetWriter {
     if (inputs.size > maxInputs) {
       throw invalidArgument(`the tensors have ${inputs.size} inputs; ${maxInputs} are allowed`);
     }
+    if (inputs.has("__proto__")) throw invalidArgument('an input cannot be named "__proto__"');
     const column = (what: string, name: string, tensor: Tensor, tensorOf: Column["tensorOf"]): Column => {
       const { dtype, shape } = tensor;
       const stored = { name, dtype, shape: shape.slice(1), file: this.#fileOf(what) };

@@ -122,6 +122,12 @@ describe("what is wrong with data", () => {
     csv(rows),
   );
   refused(
+    "a column whose name no input of a served model may have",
+    /^column "__proto__" cannot be an input of a model; ignore or rename it$/,
+    onTable,
+    csv(rows).replace("kind", "__proto__"),
+  );
+  refused(
     "a column that there is not",
     /the table has no column "colour"; it has size, kind, label/,
     jobSpec(softmax(2), { table: table("label", { columns: [{ name: "colour" }] }) }),

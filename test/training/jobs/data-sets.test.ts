@@ -181,6 +181,7 @@ describe("a job's data on disk", () => {
           ["validation", image],
         ],
       ],
+      [/an input cannot be named "__proto__"/, [["train", input("__proto__", tensorOf("float32", [2, 1], [1, 2]))]]],
       [
         /the tensors have 257 inputs; 256 are allowed/,
         [
