@@ -7,6 +7,8 @@ import { cancelled, invalidArgument, StatusError, unavailable } from "../../src/
 import { silentLogger } from "../../src/telemetry/index.js";
 import type { Tensor } from "../../src/tensor/index.js";
 import { RowwiseSession } from "../support/rowwise-session.js";
+import { affineModel } from "../support/test-models.js";
+import { alwaysInline, TestRuntime } from "../support/test-runtime.js";
 
 const clock = { now: () => 0, wallTime: () => 0, setTimer: () => ({ cancel: () => {} }) };
 
@@ -49,6 +51,24 @@ describe("BatchingSession", () => {
       results.map(({ batchSize }) => batchSize),
       [4, 4, 4],
     );
+  });
+
+  it("refuses none of a burst for a model on this thread, which needs no queue but until the end of the turn", async () => {
+    await using runtime = new TestRuntime(alwaysInline);
+    const { session: inner } = await runtime.load(affineModel(2, 1));
+    assert.equal(inner.placement.kind, "inline");
+    const session = new BatchingSession("m", inner, { maxQueue: 10, maxBatchRows: 4 }, { clock, logger: silentLogger });
+    const calls = Array.from({ length: 100 }, (_, value) =>
+      session.run(feed({ dtype: "float32", shape: [1, 1], data: Float32Array.of(value) }), ["y"], {
+        cancellation: neverCancelled,
+      }),
+    );
+    const results = await Promise.all(calls);
+    assert.deepEqual(
+      results.map((result) => values(result)[0]),
+      calls.map((_, value) => 2 * value + 1),
+    );
+    assert.ok(results.some(({ batchSize }) => batchSize === 4));
   });
 
   it("never mixes other shapes, types or fetches", async () => {

@@ -10,6 +10,7 @@ import { BatchMemory } from "./batch-memory.js";
 import { BatchTask, type TaskOwner } from "./batch-task.js";
 import { type BatchingOptions, validateBatchingOptions } from "./batching-options.js";
 import { Company } from "./company.js";
+import { RunCost } from "./run-cost.js";
 
 /** Tasks that may share a run: same fetches, same inputs, same types, same sizes beyond the first dimension. */
 interface Group {
@@ -51,8 +52,7 @@ export class BatchingSession implements Session {
     this.#pumpScheduled = false;
     this.#pump();
   };
-  /** Moving average of compute time per row; 0 until the first run. */
-  #rowMs = 0;
+  readonly #cost = new RunCost();
   /** A run whose outputs did not have the batch's rows: the proof does not hold, nothing is batched any more. */
   #disproven = false;
 
@@ -95,7 +95,7 @@ export class BatchingSession implements Session {
       startRun(this.#inner, feeds, fetches, options, waiter);
     } else if (reason !== undefined) {
       waiter.reject(reason);
-    } else if (this.#waiting >= this.#options.maxQueue) {
+    } else if (this.#isFull()) {
       waiter.reject(
         resourceExhausted(`Model ${this.#name}: ${this.#waiting} calls are waiting, and no more than that may wait`),
       );
@@ -110,6 +110,17 @@ export class BatchingSession implements Session {
 
   async release(): Promise<void> {
     await this.#inner.release();
+  }
+
+  /** Whether no more calls may wait. Those that only wait for the end of the turn need not: a burst is no overload. */
+  #isFull(): boolean {
+    const { maxQueue } = this.#options;
+    if (this.#waiting >= maxQueue && this.#isInline) this.#pump();
+    return this.#waiting >= maxQueue;
+  }
+
+  get #isInline(): boolean {
+    return this.#inner.placement.kind === "inline";
   }
 
   #enqueue(task: BatchTask, fetches: readonly string[]): void {
@@ -139,7 +150,7 @@ export class BatchingSession implements Session {
   #schedulePump(): void {
     if (this.#pumpScheduled || this.#running >= this.#capacity()) return;
     this.#pumpScheduled = true;
-    if (this.#inner.placement.kind === "inline") setImmediate(this.#pumpLater);
+    if (this.#isInline) setImmediate(this.#pumpLater);
     else queueMicrotask(this.#pumpLater);
   }
 
@@ -148,6 +159,7 @@ export class BatchingSession implements Session {
   }
 
   #pump(): void {
+    const pumpedMs = this.#clock.now();
     while (this.#running < this.#capacity()) {
       const now = this.#clock.now();
       const batch = this.#takeBatch(now);
@@ -156,8 +168,8 @@ export class BatchingSession implements Session {
       this.#company.met(tasks.length);
       if (tasks.length === 1) this.#startAlone(fetches, tasks[0]!, now);
       else this.#startTogether(fetches, tasks, now);
-      // It has run by now, on this thread: others have their turn before the next.
-      if (this.#inner.placement.kind === "inline") return;
+      // It has run by now, on this thread: after some time others have their turn before the next.
+      if (this.#isInline && this.#clock.now() - pumpedMs >= this.#options.inlineTargetRunMs) return;
     }
   }
 
@@ -201,13 +213,8 @@ export class BatchingSession implements Session {
 
   #rowLimit(): number {
     const { maxBatchRows, targetRunMs, inlineTargetRunMs } = this.#options;
-    if (this.#rowMs === 0) return maxBatchRows;
-    const runMs = this.#inner.placement.kind === "inline" ? Math.min(inlineTargetRunMs, targetRunMs) : targetRunMs;
-    return Math.max(1, Math.min(maxBatchRows, Math.floor(runMs / this.#rowMs)));
-  }
-
-  #expectedMs(rows: number): number | undefined {
-    return this.#rowMs === 0 ? undefined : rows * this.#rowMs;
+    const runMs = this.#isInline ? Math.min(inlineTargetRunMs, targetRunMs) : targetRunMs;
+    return Math.min(maxBatchRows, this.#cost.rowsWithin(runMs));
   }
 
   #startTogether(fetches: readonly string[], tasks: readonly BatchTask[], startedMs: number): void {
@@ -216,7 +223,7 @@ export class BatchingSession implements Session {
     let rows = 0;
     for (const task of tasks) rows += task.rows;
     // Only what runs here is given back; what goes to another thread goes for good.
-    const memory = this.#inner.placement.kind === "inline" ? this.#memory : undefined;
+    const memory = this.#isInline ? this.#memory : undefined;
     const lent: ArrayBuffer[] = [];
     const inputs = names.map((_, index) => {
       const tensors = tasks.map(({ feeds }) => feeds.items[index]!);
@@ -232,7 +239,7 @@ export class BatchingSession implements Session {
       this.#inner,
       new NamedValues(names, inputs),
       fetches,
-      { cancellation: neverCancelled, feedsMayBeTaken: true, expectedMs: this.#expectedMs(rows) },
+      { cancellation: neverCancelled, feedsMayBeTaken: true, expectedMs: this.#cost.expectedMs(rows) },
       {
         resolve: (result) => {
           giveBack();
@@ -262,7 +269,7 @@ export class BatchingSession implements Session {
       void this.#runOneByOne(fetches, tasks);
       return;
     }
-    this.#learn(result.computeMs / rows);
+    this.#cost.learn(rows, result.computeMs);
     this.#ended();
     const { computeMs, queueMs } = result;
     const parts = items.map((output) => splitRows(output, sizes));
@@ -306,7 +313,7 @@ export class BatchingSession implements Session {
     task.startedMs = startedMs;
     const { options, rows } = task;
     // What one row takes says nothing new.
-    const measured = rows === 1 ? options : { ...options, expectedMs: this.#expectedMs(rows) };
+    const measured = rows === 1 ? options : { ...options, expectedMs: this.#cost.expectedMs(rows) };
     startRun(this.#inner, task.feeds, fetches, measured, task);
   }
 
@@ -328,7 +335,7 @@ export class BatchingSession implements Session {
 
   #answerAlone({ rows, startedMs, enqueuedMs, waiter }: BatchTask, result: RunResult): void {
     const { outputs, computeMs } = result;
-    this.#learn(computeMs / rows);
+    this.#cost.learn(rows, computeMs);
     waiter.resolve({ outputs, queueMs: startedMs - enqueuedMs + result.queueMs, computeMs, batchSize: rows });
   }
 
@@ -336,10 +343,6 @@ export class BatchingSession implements Session {
   #ended(): void {
     this.#running--;
     if (this.#waiting > 0) this.#schedulePump();
-  }
-
-  #learn(rowMs: number): void {
-    this.#rowMs = this.#rowMs === 0 ? rowMs : this.#rowMs + 0.1 * (rowMs - this.#rowMs);
   }
 }
 

@@ -1,5 +1,5 @@
 // Our own transport: HTTP/2 for gRPC on plain sockets. node:http2 makes streams, events and objects of everything; this does
-// no more than gRPC needs (test/bench/transport.ts compares). What one connection does is told in http2-connection.ts, what
+// no more than gRPC needs (test/bench/compare.ts compares). What one connection does is told in http2-connection.ts, what
 // one call does in grpc-call.ts.
 import type { Socket } from "node:net";
 import type { Timer } from "../../../../clock.js";

@@ -1,0 +1,45 @@
+/** Weight of the newest run in the averages, when it was dearer and when it was cheaper. */
+const dearer = 0.1;
+const cheaper = 0.3;
+
+/**
+ * What a model's runs cost by their rows: what the smallest run seen takes, and what each row beyond takes. Taking a run's
+ * time for the sum of its rows' would make large batches of small models seem far too dear: most of it is the run itself.
+ */
+export class RunCost {
+  #rows = 0;
+  #ms = 0;
+  #rowMs = 0;
+
+  /** A run of so many rows took so long. */
+  learn(rows: number, ms: number): void {
+    if (this.#rows === 0 || rows < this.#rows) {
+      // Until larger runs show better, each row costs as much as those of the smallest.
+      this.#rowMs ||= ms / rows;
+      this.#rows = rows;
+      this.#ms = ms;
+    } else if (rows === this.#rows) {
+      this.#ms = averaged(this.#ms, Math.min(ms, 2 * this.#ms));
+    } else {
+      const rowMs = Math.max(0, (ms - this.#ms) / (rows - this.#rows));
+      // A run during which this thread was kept from running says nothing of the model.
+      this.#rowMs = averaged(this.#rowMs, Math.min(rowMs, 2 * this.#rowMs + this.#ms / this.#rows));
+    }
+  }
+
+  /** undefined: nothing has run yet. */
+  expectedMs(rows: number): number | undefined {
+    return this.#rows === 0 ? undefined : this.#ms + this.#rowMs * Math.max(0, rows - this.#rows);
+  }
+
+  /** The most rows whose run is expected to take no longer; at least one. */
+  rowsWithin(ms: number): number {
+    if (this.#rows === 0) return Number.POSITIVE_INFINITY;
+    const beyond = (ms - this.#ms) / this.#rowMs;
+    return Math.max(1, Math.floor(this.#rows + (this.#rowMs === 0 ? Number.POSITIVE_INFINITY : beyond)));
+  }
+}
+
+function averaged(average: number, value: number): number {
+  return average + (value > average ? dearer : cheaper) * (value - average);
+}

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { RunCost } from "../../src/runtime/batching/run-cost.js";
+
+describe("RunCost", () => {
+  it("knows nothing before the first run", () => {
+    const cost = new RunCost();
+    assert.equal(cost.expectedMs(1), undefined);
+    assert.equal(cost.rowsWithin(1), Number.POSITIVE_INFINITY);
+  });
+
+  it("takes each row for as dear as the first, until larger runs show better", () => {
+    const cost = new RunCost();
+    cost.learn(1, 3);
+    assert.equal(cost.expectedMs(2), 6);
+    assert.equal(cost.rowsWithin(7), 2);
+    assert.equal(cost.rowsWithin(1), 1);
+  });
+
+  it("tells what a run costs from what its rows do", () => {
+    const cost = new RunCost();
+    cost.learn(1, 0.03);
+    for (let run = 0; run < 100; run++) cost.learn(101, 0.03 + 100 * 0.004);
+    assert.ok(Math.abs(cost.expectedMs(51)! - 0.23) < 0.001);
+    assert.ok(Math.abs(cost.rowsWithin(0.5) - 118) <= 1);
+  });
+
+  it("lets a model whose rows cost nothing have any number of them", () => {
+    const cost = new RunCost();
+    cost.learn(10, 0.01);
+    for (let run = 0; run < 200; run++) cost.learn(1000, 0.009);
+    assert.ok(cost.expectedMs(1_000_000)! < 0.02);
+    assert.ok(cost.rowsWithin(0.5) > 1_000_000);
+  });
+
+  it("is not misled by a run that the machine held up, and follows when all are slower", () => {
+    const cost = new RunCost();
+    cost.learn(1, 0.01);
+    for (let run = 0; run < 100; run++) cost.learn(101, 0.02);
+    const before = cost.expectedMs(1000)!;
+    cost.learn(101, 50);
+    assert.ok(cost.expectedMs(1000)! < before + 2);
+    for (let run = 0; run < 200; run++) cost.learn(101, 50);
+    assert.ok(cost.expectedMs(101)! > 40);
+  });
+
+  it("follows the smallest run it has seen", () => {
+    const cost = new RunCost();
+    cost.learn(100, 1);
+    cost.learn(1, 0.1);
+    assert.ok(Math.abs(cost.expectedMs(1)! - 0.1) < 1e-9);
+    assert.ok(cost.expectedMs(101)! > 1);
+  });
+});
