@@ -188,7 +188,9 @@ export class RestCall {
     if (this.#answered) return;
     if (this.#response.headersSent) {
       // Too late for an error; that the answer breaks off is all that the client can be told.
-      this.#deps.logger.error("A REST answer broke off", { request_id: this.record.requestId, error: thrown });
+      const fields = { request_id: this.record.requestId, error: thrown };
+      if (thrown instanceof StatusError) this.#deps.logger.info("A REST answer broke off", fields);
+      else this.#deps.logger.error("A REST answer broke off", fields);
       this.#response.destroy();
       return;
     }

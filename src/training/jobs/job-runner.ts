@@ -10,6 +10,7 @@ import { Code, cancelled, errorMessage, failedPrecondition, internal, notFound, 
 import type { Logger } from "../../telemetry/index.js";
 import { judgeCandidate } from "./gate.js";
 import type { Job } from "./job.js";
+import { deadlineGraceMs, tooLong } from "./job-deadline.js";
 import { originFile } from "./job-folder.js";
 import type { JobSpec } from "./job-spec.js";
 import type { LiveJob } from "./live-job.js";
@@ -40,6 +41,8 @@ export interface JobRunnerDeps {
 }
 
 const defaultCheckpointSeconds = 10;
+/** Node's timers go no further: some 24 days. */
+const maxTimerMs = 2 ** 31;
 
 export class JobRunner {
   readonly #options: TrainingJobsOptions;
@@ -100,8 +103,10 @@ export class JobRunner {
 
   async #train(live: LiveJob): Promise<void> {
     let messages: Promise<void> = Promise.resolve();
-    const process = new TrainingProcess(await this.#taskOf(live), {
-      clock: this.#deps.clock,
+    const { clock } = this.#deps;
+    const task = await this.#taskOf(live);
+    const process = new TrainingProcess(task, {
+      clock,
       onMessage: (message) => {
         // In their order, each written before the next.
         messages = messages.then(() => this.#hear(live, message));
@@ -111,13 +116,24 @@ export class JobRunner {
     live.process = process;
     // Asked for while the process was being made ready, when there was nothing to stop.
     if (live.cancelled || this.#deps.closing.reason !== undefined) void process.stop();
+    let late = false;
+    const patienceMs = 1000 * task.secondsLeft + deadlineGraceMs;
+    const timer =
+      patienceMs < maxTimerMs
+        ? clock.setTimer(patienceMs, () => {
+            late = true;
+            process.kill();
+          })
+        : undefined;
     let last: LastMessage;
     try {
       last = await process.ended;
     } finally {
+      timer?.cancel();
       live.process = undefined;
       await messages;
     }
+    if (late) throw tooLong();
     await this.#conclude(live, last);
   }
 

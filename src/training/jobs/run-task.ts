@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cancellation, CancellationSource, eitherCancelled } from "../../cancellation.js";
 import { systemClock } from "../../clock.js";
-import { Code, deadlineExceeded, resourceExhausted, StatusError } from "../../status.js";
+import { Code, resourceExhausted, StatusError } from "../../status.js";
 import type { EpochReport, Trainer } from "../trainer.js";
 import { openDataSets } from "./data-set-reader.js";
 import { readIfThere, writeDurably } from "./durable-file.js";
+import { tooLong } from "./job-deadline.js";
 import { evaluateServed, type PreparedJob, prepareJob } from "./prepare-job.js";
 import type { FromProcess, LastMessage, Task, TrainTask } from "./process-messages.js";
 
@@ -18,6 +19,7 @@ export interface TaskContext {
 
 /** Throws the cancellation's reason, or why the task cannot be done. */
 export async function runTask(task: Task, context: TaskContext): Promise<LastMessage> {
+  const startMs = systemClock.now();
   // One that a crash left behind may still have its files open: neither is to meet the other's.
   await rm(task.scratchFolder, { recursive: true, force: true });
   const folder = join(task.scratchFolder, String(process.pid));
@@ -30,7 +32,7 @@ export async function runTask(task: Task, context: TaskContext): Promise<LastMes
     const { spec, baseFile, memoryBytes } = task;
     const prepared = await prepareJob(spec, data, { ...(baseFile !== undefined && { baseFile }), folder, memoryBytes });
     try {
-      return task.kind === "plan" ? plan(prepared) : await train(task, prepared, context);
+      return task.kind === "plan" ? plan(prepared) : await train(task, startMs, prepared, context);
     } finally {
       prepared.training.release();
     }
@@ -54,6 +56,7 @@ function plan({ training, plan }: PreparedJob): LastMessage {
 
 async function train(
   task: TrainTask,
+  startMs: number,
   prepared: PreparedJob,
   { post, cancellation }: TaskContext,
 ): Promise<LastMessage> {
@@ -61,12 +64,12 @@ async function train(
   await restore(trainer, task, post);
   const { plan, notices, drift } = prepared;
   post({ kind: "prepared", plan, notices, drift, step: trainer.stepsDone });
-  const pace = new Pace(task, trainer, post, cancellation);
+  const pace = new Pace(task, startMs, trainer, post, cancellation);
   const result = await trainer.run({
     cancellation: pace.cancellation,
     clock: systemClock,
     onStep: (step) => pace.observeStep(step),
-    onEpoch: (epoch) => post({ kind: "epoch", epoch: toEpoch(epoch) }),
+    onEpoch: (epoch) => pace.observeEpoch(epoch),
     betweenSteps: () => pace.betweenSteps(),
   });
   await pace.checkpoint();
@@ -96,6 +99,9 @@ async function restore(trainer: Trainer, { checkpointFile }: TrainTask, post: Ta
 }
 
 const stepReportMs = 250;
+/** Tiny data have thousands of epochs a second: after the first ones, so many are told that a curve can be drawn. */
+const epochsToldEach = 1000;
+const epochReportMs = 50;
 /** Small nets take many steps between two looks at the clock's finer points. */
 const memoryLookMs = 1000;
 const breathMs = 20;
@@ -115,17 +121,21 @@ class Pace {
   #checkpointAt: number;
   #checkpointed = systemClock.now();
   #reported = Number.NEGATIVE_INFINITY;
+  #epochReported = Number.NEGATIVE_INFINITY;
   #looked = systemClock.now();
   #breathed = systemClock.now();
+  /** The last step and epoch that were not told. */
   #waiting: FromProcess | undefined;
+  #waitingEpoch: FromProcess | undefined;
 
-  constructor(task: TrainTask, trainer: Trainer, post: TaskContext["post"], outer: Cancellation) {
+  /** @param startMs when the task began: preparing counts as well */
+  constructor(task: TrainTask, startMs: number, trainer: Trainer, post: TaskContext["post"], outer: Cancellation) {
     this.#task = task;
     this.#trainer = trainer;
     this.#post = post;
     this.#outer = outer;
     this.cancellation = eitherCancelled(outer, this.#limits);
-    this.#deadlineMs = systemClock.now() + 1000 * task.secondsLeft;
+    this.#deadlineMs = startMs + 1000 * task.secondsLeft;
     this.#checkpointAt = systemClock.now() + 1000 * task.checkpointSeconds;
     this.#memoryLimit = task.memoryBytes + idleBytes;
   }
@@ -141,10 +151,21 @@ class Pace {
     this.#waiting = undefined;
   }
 
+  observeEpoch(report: EpochReport): void {
+    const message: FromProcess = { kind: "epoch", epoch: toEpoch(report) };
+    if (report.epoch > epochsToldEach && systemClock.now() - this.#epochReported < epochReportMs) {
+      this.#waitingEpoch = message;
+      return;
+    }
+    this.#post(message);
+    this.#epochReported = systemClock.now();
+    this.#waitingEpoch = undefined;
+  }
+
   betweenSteps(): Promise<void> | undefined {
     const now = systemClock.now();
     if (now > this.#deadlineMs) {
-      this.#limits.cancel(deadlineExceeded("training has taken longer than its limits.max_seconds allows"));
+      this.#limits.cancel(tooLong());
       return undefined;
     }
     if (now - this.#looked > memoryLookMs) {
@@ -167,13 +188,16 @@ class Pace {
   }
 
   async checkpoint(): Promise<void> {
-    if (this.#waiting !== undefined) this.#post(this.#waiting);
+    for (const waiting of [this.#waiting, this.#waitingEpoch]) if (waiting !== undefined) this.#post(waiting);
     this.#waiting = undefined;
+    this.#waitingEpoch = undefined;
     const now = systemClock.now();
     await writeDurably(this.#task.checkpointFile, this.#trainer.checkpoint());
     this.#post({ kind: "checkpoint", step: this.#trainer.stepsDone, seconds: (now - this.#checkpointed) / 1000 });
     this.#checkpointed = now;
-    this.#checkpointAt = systemClock.now() + 1000 * this.#task.checkpointSeconds;
+    const written = systemClock.now();
+    // However often they are asked for, checkpoints take no more time than training does.
+    this.#checkpointAt = written + Math.max(1000 * this.#task.checkpointSeconds, written - now);
   }
 
   async #breathe(workedMs: number): Promise<void> {

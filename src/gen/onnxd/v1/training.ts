@@ -534,14 +534,14 @@ export interface Condition {
 }
 
 export interface Limits {
-  /** From the start of training; a job that takes longer is FAILED. Default: the server's --training_max_seconds. */
+  /** From the start of preparing the rows; a job that takes longer is FAILED. Default: the server's --training_max_seconds. */
   maxSeconds: number;
   /**
    * What weights, activations and rows may take, estimated before the first step. Default, and at most: the server's
    * --training_memory_bytes.
    */
   maxMemoryBytes: bigint;
-  /** Default 10 seconds; checkpoints are taken at the ends of epochs too. */
+  /** Default 10 seconds; there is one at the end too. */
   checkpointSeconds: number;
   _unknownFields?: { [key: number]: Uint8Array[] } | undefined;
 }
@@ -730,7 +730,9 @@ export interface JobEvent {
     | //
     /** Not every step: at most a few a second. */
     { $case: "step"; value: Step }
-    | { $case: "epoch"; value: Epoch }
+    | //
+    /** Each of the first thousand, then at most twenty a second, the last one included. */
+    { $case: "epoch"; value: Epoch }
     | { $case: "checkpoint"; value: Checkpoint }
     | { $case: "notice"; value: string }
     | undefined;
