@@ -9,6 +9,7 @@ import { ModelFolder } from "../support/model-folder.js";
 import { rejectsWith } from "../support/rejects-with.js";
 import { affineModel, mlpModel } from "../support/test-models.js";
 import { startTestServer, type TestServer } from "../support/test-server.js";
+import { until } from "../support/until.js";
 
 const classifier = `
   name: "classifier"
@@ -68,6 +69,8 @@ describe("a Triton repository", () => {
   };
 
   it("serves the versions of its policy, with the labels and the batch limit of its configuration", async () => {
+    // The doors open with the first of them.
+    await until(async () => (await state("classifier"))?.every((each) => each.endsWith("READY")) === true);
     assert.deepEqual(await state("classifier"), ["1 READY", "3 READY"]);
     const features = { shape: [2, 4], data: Float32Array.of(1, 0, 0, 0, 0, 1, 0, 0) };
     for (const one of [client, rest]) {

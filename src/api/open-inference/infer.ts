@@ -43,8 +43,8 @@ export async function infer(
     const checked = checkRequest(request, view, id.name);
     const call = { inputs: () => checked.inputs, outputFilter: [...checked.outputs.keys()] };
     const running = runSignature(servable, view.signature, call, cancellation);
-    // The inputs have been decoded by now; what follows is waiting and running.
-    const inputMs = clock.now() - startMs;
+    // The inputs have been decoded by now, and where nobody waits the model has run.
+    const startedMs = clock.now();
     const result = await running;
     const endMs = clock.now();
     const outputs = shownOutputs(result, view, checked);
@@ -53,8 +53,9 @@ export async function infer(
     record.queueMs = result.queueMs;
     record.computeMs = result.computeMs;
     record.batchSize = result.batchSize;
-    record.inputMs = inputMs;
-    record.outputMs = Math.max(0, endMs - startMs - inputMs - result.queueMs - result.computeMs) + clock.now() - endMs;
+    const around = Math.max(0, endMs - startMs - result.queueMs - result.computeMs);
+    record.inputMs = Math.min(startedMs - startMs, around);
+    record.outputMs = around - record.inputMs + clock.now() - endMs;
     return { servableId: id, id: request.id, outputs };
   } catch (thrown) {
     // A failed run is Triton's own fault in its codes, whatever the runtime says of the values.
