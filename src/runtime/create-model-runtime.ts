@@ -5,6 +5,7 @@ import type { Logger } from "../telemetry/index.js";
 import type { LoadedModel, ModelRuntime } from "./model-runtime.js";
 import { InlineSession } from "./placement/inline.js";
 import type { LoadedMessage } from "./placement/messages.js";
+import { openMeasuredPool } from "./placement/open-measured-pool.js";
 import { type FirstHome, PlacedSession } from "./placement/placed-session.js";
 import { decidePlacement } from "./placement/placement-decision.js";
 import "./placement/telemetry-off.js";
@@ -13,8 +14,10 @@ import {
   type SessionCounters,
   ThreadPool,
   type ThreadPoolEnvironment,
+  type ThreadPoolOptions,
 } from "./placement/thread-pool.js";
 import { ModelWorker, type StartThread, startWorkerThread } from "./placement/worker.js";
+import { proposeTrial } from "./plan-trial.js";
 import { type RuntimeOptions, validateRuntimeOptions } from "./runtime-options.js";
 import type { PlacementInfo } from "./session.js";
 import { type SessionOptions, type ValidSessionOptions, validateSessionOptions } from "./session-options.js";
@@ -171,44 +174,52 @@ class OnnxModelRuntime implements CountedModelRuntime {
       },
       this.#options,
     );
-    const openPool = (reason: string, first?: ModelWorker) =>
-      ThreadPool.open(
-        {
-          name,
-          model,
-          maxQueue: asked.maxQueue,
-          warmupMaxBytes: this.#options.warmupMaxBytes,
-          warmupRunMicros,
-          reason,
-        },
-        this.#poolEnvironment,
-        first,
+    const poolOptions = (reason: string): ThreadPoolOptions => ({
+      name,
+      model,
+      maxQueue: asked.maxQueue,
+      warmupMaxBytes: this.#options.warmupMaxBytes,
+      warmupRunMicros,
+      reason,
+    });
+    const measuringFeeds = () => {
+      const made = warmupFeeds(model.description.inputs, this.#options.warmupMaxBytes);
+      return "feeds" in made ? made.feeds : undefined;
+    };
+    const openFirstPool = (reason: string): Promise<ThreadPool> => {
+      const { sizeBytes: modelBytes } = model.description;
+      const evidence = { asked, modelBytes, warmupRunMicros, createMs, freeBytes: process.availableMemory() };
+      const trial = proposeTrial(evidence, this.#options);
+      const feeds = trial && measuringFeeds();
+      if (trial === undefined || feeds === undefined) {
+        return ThreadPool.open(poolOptions(reason), this.#poolEnvironment, worker);
+      }
+      return openMeasuredPool(poolOptions(reason), this.#poolEnvironment, worker, trial, feeds, () =>
+        performance.now(),
       );
+    };
     const place = (home: FirstHome) =>
       new PlacedSession(
         home,
         {
           name,
           limits: this.#options,
-          openPool,
+          openPool: (reason) => ThreadPool.open(poolOptions(reason), this.#poolEnvironment),
           openInline: () => this.#openInline(name, model),
           timeDecides: decision.timeDecides,
-          measuringFeeds: () => {
-            const made = warmupFeeds(model.description.inputs, this.#options.warmupMaxBytes);
-            return "feeds" in made ? made.feeds : undefined;
-          },
+          measuringFeeds,
           fetches: model.description.outputs.map((output) => output.name),
           onReleased: (session) => this.#sessions.delete(session),
         },
         { logger: this.#logger, clock: this.#clock },
       );
     if (decision.kind === "thread-pool") {
-      return place({ kind: "thread-pool", session: await openPool(decision.reason, worker) });
+      return place({ kind: "thread-pool", session: await openFirstPool(decision.reason) });
     }
     const session = this.#openInline(name, model);
     if (session === undefined) {
       const reason = `${decision.reason}, but the serving thread could not make its session`;
-      return place({ kind: "thread-pool", session: await openPool(reason, worker) });
+      return place({ kind: "thread-pool", session: await openFirstPool(reason) });
     }
     void worker.retire();
     const placement: PlacementInfo = {

@@ -23,6 +23,13 @@ export interface RuntimeOptions {
   readonly inlineSlowRunMicros: number;
   /** Zeros that the inputs of a warm-up run may hold together; a model that wants more is not warmed up. Default 64 MiB. */
   readonly warmupMaxBytes: number;
+  /**
+   * Whether a model does better with several sessions or with several threads is tried when it is loaded if its warm-up
+   * run took at least so long. Default 500: shorter runs lose more to handing work between threads than they gain.
+   */
+  readonly trialShortestRunMicros: number;
+  /** And at most so long. Default 100 000: trying longer ones would hold up loading by more than a second or two. */
+  readonly trialLongestRunMicros: number;
 }
 
 /** Throws INVALID_ARGUMENT naming the option. */
@@ -37,6 +44,8 @@ export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeO
     inlineMaxFeedBytes: 64 * 1024,
     inlineSlowRunMicros: 1000,
     warmupMaxBytes: 64 * 1024 * 1024,
+    trialShortestRunMicros: 500,
+    trialLongestRunMicros: 100_000,
     ...given,
   };
   requireInteger("cpus", options.cpus, { min: 1, max: 65_536 });
@@ -47,5 +56,7 @@ export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeO
   requireInteger("inlineMaxFeedBytes", options.inlineMaxFeedBytes, { min: 0 });
   requireInteger("inlineSlowRunMicros", options.inlineSlowRunMicros, { min: 1 });
   requireInteger("warmupMaxBytes", options.warmupMaxBytes, { min: 0 });
+  requireInteger("trialShortestRunMicros", options.trialShortestRunMicros, { min: 0 });
+  requireInteger("trialLongestRunMicros", options.trialLongestRunMicros, { min: 0 });
   return Object.freeze(options);
 }

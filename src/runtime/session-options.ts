@@ -2,7 +2,7 @@ import { requireInteger } from "../options.js";
 
 /** How one model is to be run. */
 export interface SessionOptions {
-  /** Worker threads with a session each. Default: derived from the CPUs this container really has; see planThreads. */
+  /** Worker threads with a session each. Default: from the CPUs this container really has; see planThreads, proposeTrial. */
   readonly poolSize?: number;
   /** Threads that one run may use. Default: the CPUs divided among the pool. */
   readonly intraOpThreads?: number;

@@ -63,7 +63,7 @@ const sendAheadBelowMs = 2;
 const averaging = 1 / 8;
 
 export class ThreadPool implements Session {
-  readonly placement: PlacementInfo;
+  #placement: PlacementInfo;
   readonly #options: ThreadPoolOptions;
   readonly #environment: ThreadPoolEnvironment;
   readonly #clock: Clock;
@@ -108,7 +108,7 @@ export class ThreadPool implements Session {
     this.#environment = environment;
     this.#clock = environment.clock;
     this.#averageRunMs = (options.warmupRunMicros ?? Infinity) / 1000;
-    this.placement = {
+    this.#placement = {
       kind: "thread-pool",
       sessions: plan.poolSize,
       intraOpThreads: plan.intraOpThreads,
@@ -136,6 +136,15 @@ export class ThreadPool implements Session {
     if (why !== undefined) this.#drop(task, why);
     else if (this.#down !== undefined) task.reject(this.#down);
     else this.#admit(task);
+  }
+
+  get placement(): PlacementInfo {
+    return this.#placement;
+  }
+
+  /** Says more of why the model lives here, in this way. */
+  addReason(text: string): void {
+    this.#placement = { ...this.#placement, reason: `${this.#placement.reason}; ${text}` };
   }
 
   get counters(): SessionCounters {
