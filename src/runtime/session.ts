@@ -11,6 +11,8 @@ export interface RunOptions {
   readonly feedsMayBeTaken?: boolean;
   /** How long the run will take by what its rows have cost until now. Default undefined: nobody knows. */
   readonly expectedMs?: number | undefined;
+  /** expectedMs comes from too few runs, and is rather too high. Default false. */
+  readonly expectedIsGuess?: boolean;
 }
 
 export interface RunResult {
@@ -48,7 +50,7 @@ export interface Session {
   load(): { readonly queued: number; readonly running: number };
 }
 
-/** Runs the session in the cheapest way that it has. */
+/** Runs the session in the cheapest way that it has. Whatever goes wrong, the waiter is told: this does not throw. */
 export function startRun(
   session: Session,
   feeds: ReadonlyMap<string, Tensor>,
@@ -56,8 +58,13 @@ export function startRun(
   options: RunOptions,
   waiter: Waiter<RunResult>,
 ): void {
-  if (session.start !== undefined) session.start(feeds, fetches, options, waiter);
-  else tell(session.run(feeds, fetches, options), waiter);
+  try {
+    if (session.start !== undefined) session.start(feeds, fetches, options, waiter);
+    else tell(session.run(feeds, fetches, options), waiter);
+  } catch (error) {
+    // Waiters do not throw: this comes from before it was told, as when there is no memory for a copy of the feeds.
+    waiter.reject(error);
+  }
 }
 
 /** Where a session's runs happen, for ListModels and the log. */

@@ -3,9 +3,10 @@ import { describe, it } from "node:test";
 import { CancellationSource, neverCancelled } from "../../src/cancellation.js";
 import type { BatchingOptions } from "../../src/runtime/batching/batching-options.js";
 import { BatchingSession } from "../../src/runtime/batching/batching-session.js";
+import type { Session } from "../../src/runtime/index.js";
 import { cancelled, invalidArgument, StatusError, unavailable } from "../../src/status.js";
 import { silentLogger } from "../../src/telemetry/index.js";
-import type { Tensor } from "../../src/tensor/index.js";
+import { RawTensor, type Tensor } from "../../src/tensor/index.js";
 import { RowwiseSession } from "../support/rowwise-session.js";
 import { affineModel } from "../support/test-models.js";
 import { alwaysInline, TestRuntime } from "../support/test-runtime.js";
@@ -210,6 +211,41 @@ describe("BatchingSession", () => {
     await inner.turn();
     await inner.turn();
     await Promise.all([first, ...waiting]);
+  });
+
+  it("says that it guesses what a call of many rows takes until three have shown it", async () => {
+    await using runtime = new TestRuntime(alwaysInline);
+    const { session: inner } = await runtime.load(affineModel(2, 1));
+    const expected: (boolean | undefined)[] = [];
+    const recorder: Session = {
+      placement: inner.placement,
+      load: () => inner.load(),
+      release: () => inner.release(),
+      async run(feeds, fetches, options) {
+        expected.push(options.expectedIsGuess);
+        return { ...(await inner.run(feeds, fetches, { cancellation: neverCancelled })), computeMs: 0.015 };
+      },
+    };
+    const session = new BatchingSession("m", recorder, {}, { clock, logger: silentLogger });
+    for (const rows of [1, 100, 100, 100, 100]) {
+      await run(session, { dtype: "float32", shape: [rows, 1], data: new Float32Array(rows) });
+    }
+    assert.deepEqual(expected, [undefined, true, true, true, false]);
+  });
+
+  it("answers each, and goes on, when there is no memory for a batch or a call", async () => {
+    const inner = new RowwiseSession();
+    const session = batching(inner);
+    const huge = () => new RawTensor("float32", [1, 2 ** 50], new Uint8Array(8), 0, 2 ** 50);
+    await assert.rejects(run(session, huge()), RangeError);
+    const first = run(session, vector(0));
+    await inner.started();
+    const refused = [huge(), huge()].map((tensor) => assert.rejects(run(session, tensor), RangeError));
+    const after = run(session, vector(7));
+    for (let i = 0; i < 3; i++) await inner.turn();
+    await Promise.all([first, ...refused]);
+    assert.deepEqual(values(await after), [14]);
+    assert.deepEqual(session.load(), { queued: 0, running: 0 });
   });
 
   it("does not batch scalars, empty batches, or inputs whose first sizes differ", async () => {

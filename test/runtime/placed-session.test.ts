@@ -149,12 +149,15 @@ describe("a model leaves the serving thread", () => {
 
   it("before a call that will take long by what others took, whatever it carries", async () => {
     await using inline = await openInline({ inlineMaxFeedBytes: 40, inlineSlowRunMicros: 1000 });
-    const call = (rows: number, expectedMs: number) =>
+    const call = (rows: number, expectedMs: number, expectedIsGuess = false) =>
       inline.session.run(new Map([["x", floatTensor([rows, 1], ...new Array(rows).fill(0))]]), ["y"], {
         cancellation: neverCancelled,
         expectedMs,
+        expectedIsGuess,
       });
     await call(100, 1);
+    await call(100, 1, true);
+    await call(10, 1.1, true); // by what it carries, then
     assert.equal(inline.session.placement.kind, "inline");
     await call(2, 1.1);
     assert.match(inline.session.placement.reason, /its calls take longer than the 1.0 ms for the serving thread$/);

@@ -51,4 +51,27 @@ describe("RunCost", () => {
     assert.ok(Math.abs(cost.expectedMs(1)! - 0.1) < 1e-9);
     assert.ok(cost.expectedMs(101)! > 1);
   });
+
+  it("knows a size when it has been seen often enough, and by the cheapest of those runs", () => {
+    const cost = new RunCost();
+    cost.learn(10, 50); // held up
+    assert.equal(cost.isKnown(10), false);
+    for (let run = 0; run < 2; run++) cost.learn(10, 0.02);
+    assert.equal(cost.isKnown(10), true);
+    assert.equal(cost.expectedMs(10), 0.02);
+    assert.equal(cost.isKnown(9), false);
+    cost.learn(100, 50); // held up
+    assert.equal(cost.isKnown(100), false);
+    for (let run = 0; run < 2; run++) cost.learn(100, 0.03);
+    assert.equal(cost.isKnown(100), true);
+    assert.ok(Math.abs(cost.expectedMs(100)! - 0.03) < 1e-9);
+  });
+
+  it("does not take the smallest run for dearer than a larger one", () => {
+    const cost = new RunCost();
+    cost.learn(1, 50); // held up
+    for (let run = 0; run < 3; run++) cost.learn(100, 0.03);
+    assert.ok(cost.expectedMs(100)! < 0.04);
+    assert.ok(cost.rowsWithin(0.5) > 100);
+  });
 });

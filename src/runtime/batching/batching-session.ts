@@ -217,6 +217,10 @@ export class BatchingSession implements Session {
     return Math.min(maxBatchRows, this.#cost.rowsWithin(runMs));
   }
 
+  #expected(rows: number): Pick<RunOptions, "expectedMs" | "expectedIsGuess"> {
+    return { expectedMs: this.#cost.expectedMs(rows), expectedIsGuess: !this.#cost.isKnown(rows) };
+  }
+
   #startTogether(fetches: readonly string[], tasks: readonly BatchTask[], startedMs: number): void {
     this.#running++;
     const { names } = tasks[0]!.feeds;
@@ -225,21 +229,29 @@ export class BatchingSession implements Session {
     // Only what runs here is given back; what goes to another thread goes for good.
     const memory = this.#isInline ? this.#memory : undefined;
     const lent: ArrayBuffer[] = [];
-    const inputs = names.map((_, index) => {
-      const tensors = tasks.map(({ feeds }) => feeds.items[index]!);
-      const buffer = memory?.take(concatBytes(tensors));
-      if (buffer !== undefined) lent.push(buffer);
-      return concatRows(tensors, buffer);
-    });
     const giveBack = () => {
       for (const buffer of lent) this.#memory.give(buffer);
     };
+    let inputs: Tensor[];
+    try {
+      inputs = names.map((_, index) => {
+        const tensors = tasks.map(({ feeds }) => feeds.items[index]!);
+        const buffer = memory?.take(concatBytes(tensors));
+        if (buffer !== undefined) lent.push(buffer);
+        return concatRows(tensors, buffer);
+      });
+    } catch (error) {
+      // No memory for all of them in one piece; there may be for each.
+      giveBack();
+      this.#failedTogether(fetches, tasks, error);
+      return;
+    }
     // Tasks come with clocks of their own; the batch as a whole is nobody's to cancel.
     startRun(
       this.#inner,
       new NamedValues(names, inputs),
       fetches,
-      { cancellation: neverCancelled, feedsMayBeTaken: true, expectedMs: this.#cost.expectedMs(rows) },
+      { cancellation: neverCancelled, feedsMayBeTaken: true, ...this.#expected(rows) },
       {
         resolve: (result) => {
           giveBack();
@@ -313,7 +325,7 @@ export class BatchingSession implements Session {
     task.startedMs = startedMs;
     const { options, rows } = task;
     // What one row takes says nothing new.
-    const measured = rows === 1 ? options : { ...options, expectedMs: this.#cost.expectedMs(rows) };
+    const measured = rows === 1 ? options : { ...options, ...this.#expected(rows) };
     startRun(this.#inner, task.feeds, fetches, measured, task);
   }
 

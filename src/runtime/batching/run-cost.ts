@@ -1,6 +1,8 @@
 /** Weight of the newest run in the averages, when it was dearer and when it was cheaper. */
 const dearer = 0.1;
 const cheaper = 0.3;
+/** Of so many runs the cheapest is believed: what a busy machine, or a first run's cold caches, did to the others. */
+const enoughRuns = 3;
 
 /**
  * What a model's runs cost by their rows: what the smallest run seen takes, and what each row beyond takes. Taking a run's
@@ -10,26 +12,52 @@ export class RunCost {
   #rows = 0;
   #ms = 0;
   #rowMs = 0;
+  /** Runs of as many rows as the smallest, and of more. */
+  #smallestRuns = 0;
+  #largerRuns = 0;
 
   /** A run of so many rows took so long. */
   learn(rows: number, ms: number): void {
-    if (this.#rows === 0 || rows < this.#rows) {
+    const [smallestRows, smallestMs] = [this.#rows, this.#ms];
+    if (smallestRows === 0 || rows < smallestRows) {
       // Until larger runs show better, each row costs as much as those of the smallest.
       this.#rowMs ||= ms / rows;
       this.#rows = rows;
       this.#ms = ms;
-    } else if (rows === this.#rows) {
-      this.#ms = averaged(this.#ms, Math.min(ms, 2 * this.#ms));
+      this.#smallestRuns = 1;
+      if (smallestRows > 0) this.#learnLarger(smallestRows, smallestMs);
+    } else if (rows === smallestRows) {
+      this.#smallestRuns += 1;
+      this.#ms =
+        this.#smallestRuns <= enoughRuns
+          ? Math.min(smallestMs, ms)
+          : averaged(smallestMs, Math.min(ms, 2 * smallestMs));
     } else {
-      const rowMs = Math.max(0, (ms - this.#ms) / (rows - this.#rows));
-      // A run during which this thread was kept from running says nothing of the model.
-      this.#rowMs = averaged(this.#rowMs, Math.min(rowMs, 2 * this.#rowMs + this.#ms / this.#rows));
+      // Fewer rows cannot have cost more.
+      this.#ms = Math.min(smallestMs, ms);
+      this.#learnLarger(rows, ms);
     }
   }
 
-  /** undefined: nothing has run yet. */
+  #learnLarger(rows: number, ms: number): void {
+    const rowMs = Math.max(0, (ms - this.#ms) / (rows - this.#rows));
+    this.#largerRuns += 1;
+    this.#rowMs =
+      this.#largerRuns <= enoughRuns
+        ? Math.min(this.#rowMs, rowMs)
+        : // A run during which this thread was kept from running says nothing of the model.
+          averaged(this.#rowMs, Math.min(rowMs, 2 * this.#rowMs + this.#ms / this.#rows));
+  }
+
+  /** undefined: nothing has run yet. What is not known is rather too high. */
   expectedMs(rows: number): number | undefined {
     return this.#rows === 0 ? undefined : this.#ms + this.#rowMs * Math.max(0, rows - this.#rows);
+  }
+
+  /** Whether enough runs have shown what so many rows take. */
+  isKnown(rows: number): boolean {
+    const runs = rows < this.#rows ? 0 : rows === this.#rows ? this.#smallestRuns : this.#largerRuns;
+    return runs >= enoughRuns;
   }
 
   /** The most rows whose run is expected to take no longer; at least one. */

@@ -111,7 +111,7 @@ export class PlacedSession implements Session {
       if (this.#clock.now() >= this.#lookAtMs) this.#look(home.session);
     } else if (this.#released !== undefined) {
       waiter.reject(internal(`model "${this.name}" was run after its release`));
-    } else if (this.#isLarge(feeds, options.expectedMs)) {
+    } else if (this.#isLarge(feeds, options)) {
       tell(this.#runLarge(feeds, fetches, options), waiter);
     } else {
       this.#runHere(home.session, feeds, fetches, options, waiter);
@@ -136,9 +136,13 @@ export class PlacedSession implements Session {
   }
 
   /** Whether a call is not for the serving thread, by what is known of such calls or else by its size. */
-  #isLarge(feeds: ReadonlyMap<string, Tensor>, expectedMs: number | undefined): boolean {
+  #isLarge(feeds: ReadonlyMap<string, Tensor>, { expectedMs, expectedIsGuess = false }: RunOptions): boolean {
     const { inlineSlowRunMicros, inlineMaxFeedBytes } = this.#options.limits;
-    return expectedMs === undefined ? exceeds(feeds, inlineMaxFeedBytes) : expectedMs * 1000 > inlineSlowRunMicros;
+    if (expectedMs !== undefined) {
+      const isSlow = expectedMs * 1000 > inlineSlowRunMicros;
+      if (!isSlow || !expectedIsGuess) return isSlow;
+    }
+    return exceeds(feeds, inlineMaxFeedBytes);
   }
 
   #runHere(
@@ -171,7 +175,7 @@ export class PlacedSession implements Session {
   ): Promise<RunResult> {
     const { inlineMaxFeedBytes, inlineSlowRunMicros } = this.#options.limits;
     this.#move(
-      options.expectedMs === undefined
+      options.expectedMs === undefined || options.expectedIsGuess === true
         ? `its calls carry more than the ${inlineMaxFeedBytes} bytes for the serving thread`
         : `its calls take longer than the ${formatMicros(inlineSlowRunMicros)} for the serving thread`,
     );
