@@ -137,3 +137,11 @@ class EitherCancellation implements Cancellation {
 
 const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b);
+
+/** As the work ends, or with the reason as soon as it is cancelled; the work goes on then, and nobody hears of it. */
+export function orCancelled<T>(work: Promise<T>, cancellation: Cancellation): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const undo = cancellation.onCancel(reject);
+    work.then(resolve, reject).finally(() => undo());
+  });
+}

@@ -1,4 +1,4 @@
-import { type Cancellation, neverCancelled } from "../cancellation.js";
+import { type Cancellation, neverCancelled, orCancelled } from "../cancellation.js";
 import { type Clock, systemClock } from "../clock.js";
 import { availableCpus, type ModelRuntime } from "../runtime/index.js";
 import {
@@ -425,11 +425,4 @@ export class FileSystemModelRepository extends ReadableRepository implements Ser
 
 function shuttingDown(): StatusError {
   return unavailable("the server is shutting down");
-}
-
-function orCancelled<T>(work: Promise<T>, cancellation: Cancellation): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const undo = cancellation.onCancel(reject);
-    work.then(resolve, reject).finally(() => undo());
-  });
 }

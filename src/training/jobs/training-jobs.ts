@@ -1,9 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { cp, mkdir, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { type Cancellation, CancellationSource, eitherCancelled } from "../../cancellation.js";
+import { mkdir, rm } from "node:fs/promises";
+import { type Cancellation, CancellationSource, eitherCancelled, orCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
-import type { ModelSpec } from "../../serving/index.js";
 import {
   aborted,
   alreadyExists,
@@ -12,22 +10,21 @@ import {
   invalidArgument,
   notFound,
   resourceExhausted,
-  StatusError,
   unavailable,
 } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
+import { copyBase } from "./copy-base.js";
 import { DataSetWriter } from "./data-set-writer.js";
 import { EventLog } from "./event-log.js";
 import { FolderLock } from "./folder-lock.js";
 import { hasEnded, type Job, type JobEvent, type JobPlan, type JobState } from "./job.js";
 import type { JobFolder } from "./job-folder.js";
 import { JobRunner, type TrainedModels } from "./job-runner.js";
-import type { JobSpec, ModelRef } from "./job-spec.js";
+import type { JobSpec } from "./job-spec.js";
 import { JobStore } from "./job-store.js";
 import { LiveJob } from "./live-job.js";
-import type { EvaluateTask, LastMessage, PlanTask } from "./process-messages.js";
+import { SideTasks } from "./side-tasks.js";
 import { type TrainingJobsOptions, validateTrainingJobsOptions } from "./training-jobs-options.js";
-import { TrainingProcess } from "./training-process.js";
 import type {
   DataIntake,
   DataPiece,
@@ -45,9 +42,6 @@ export interface TrainingJobsDeps {
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-/** Evaluations and dry runs that have a process at the same time. */
-const maxBesides = 2;
 
 /**
  * Training on this machine. Jobs are directories and outlive the server: what was waiting waits again at the next start,
@@ -67,8 +61,8 @@ export class TrainingJobs implements TrainingService {
   /** In the order of their turns. */
   readonly #waiting: LiveJob[] = [];
   readonly #training = new Set<LiveJob>();
-  readonly #besides = new Set<TrainingProcess>();
   readonly #closing = new CancellationSource();
+  readonly #sideTasks: SideTasks;
   #started = false;
 
   /** Reads what jobs there are. Throws FAILED_PRECONDITION when another server has the folder. */
@@ -105,6 +99,7 @@ export class TrainingJobs implements TrainingService {
     this.#store = store;
     this.#lock = lock;
     this.#runner = new JobRunner(options, { ...deps, closing: this.#closing });
+    this.#sideTasks = new SideTasks(deps.clock, this.#closing);
   }
 
   /** Takes up what was left, and what comes from now on. */
@@ -118,8 +113,8 @@ export class TrainingJobs implements TrainingService {
   /** What trains leaves a checkpoint and stops; it goes on at the next start. Resolves when all processes are gone. */
   async close(): Promise<void> {
     this.#closing.cancel(unavailable("the server is closing"));
-    const processes = [...this.#besides, ...[...this.#training].flatMap(({ process }) => process ?? [])];
-    await Promise.all(processes.map((process) => process.stop()));
+    const processes = [...this.#training].flatMap(({ process }) => process ?? []);
+    await Promise.all([this.#sideTasks.stop(), ...processes.map((process) => process.stop())]);
     await Promise.allSettled([...this.#jobs.values()].map(({ running }) => running));
     await Promise.all([...this.#jobs.values()].map(({ log }) => log.close()));
     this.#lock.release();
@@ -253,12 +248,12 @@ export class TrainingJobs implements TrainingService {
     this.#requireOpen();
     const folder = await this.#store.makeIntake();
     try {
-      const base = await this.#copyBase(request.model, request.model.name, folder);
+      const base = await copyBase(this.#deps.models, request.model, folder);
       const writer = await this.#openWriter(folder);
       for (const piece of data) await writer.add("train", piece);
       await writer.finish();
       const { memoryBytes } = this.#options;
-      const last = await this.#runBeside(
+      const last = await this.#sideTasks.run(
         {
           kind: "evaluate",
           request,
@@ -269,7 +264,6 @@ export class TrainingJobs implements TrainingService {
         },
         cancellation,
       );
-      if (last.kind !== "report") throw failureOf(last);
       const { evaluation, drift } = last;
       return { model: base.model, version: base.version, evaluation, drift };
     } finally {
@@ -282,7 +276,7 @@ export class TrainingJobs implements TrainingService {
     const { start } = spec;
     const base =
       start.kind === "fine-tune" || start.kind === "update"
-        ? await this.#copyBase(start.base, spec.model, folder)
+        ? await copyBase(this.#deps.models, { ...start.base, name: start.base.name || spec.model }, folder)
         : undefined;
     const writer = await this.#openWriter(folder);
     const forget = () => this.#receiving.delete(idempotencyKey);
@@ -344,7 +338,7 @@ export class TrainingJobs implements TrainingService {
     folder: JobFolder,
     cancellation: Cancellation,
   ): Promise<JobPlan> {
-    const last = await this.#runBeside(
+    const last = await this.#sideTasks.run(
       {
         kind: "plan",
         spec,
@@ -355,44 +349,7 @@ export class TrainingJobs implements TrainingService {
       },
       cancellation,
     );
-    if (last.kind !== "planned") throw failureOf(last);
     return last.plan;
-  }
-
-  /** A copy, so that the base may be unloaded and deleted, and a job that is taken up again finds the same. */
-  async #copyBase({ name, version, label }: ModelRef, model: string, folder: JobFolder) {
-    const spec: ModelSpec = {
-      name: name || model,
-      ...(version !== undefined && { version: BigInt(version) }),
-      ...(label !== undefined && { versionLabel: label }),
-      signatureName: "",
-    };
-    using handle = this.#deps.models.getServableHandle(spec);
-    const { id, modelPath } = handle.servable;
-    if (modelPath === undefined) throw failedPrecondition(`model ${id.name} has no file that could be trained further`);
-    if (modelPath.endsWith(".ort")) {
-      throw failedPrecondition(`model ${id.name} is an .ort file, which cannot be trained further; its .onnx file can`);
-    }
-    await cp(dirname(modelPath), folder.base, { recursive: true, dereference: true });
-    return { model: id.name, version: id.version, file: join(folder.base, basename(modelPath)) };
-  }
-
-  async #runBeside(task: EvaluateTask | PlanTask, cancellation: Cancellation): Promise<LastMessage> {
-    if (this.#besides.size >= maxBesides) {
-      throw resourceExhausted(`${maxBesides} evaluations and dry runs are under way; try again when one has ended`);
-    }
-    this.#requireOpen();
-    const process = new TrainingProcess(task, { clock: this.#deps.clock });
-    this.#besides.add(process);
-    const undo = cancellation.onCancel(() => process.kill());
-    try {
-      const last = await process.ended;
-      if (cancellation.reason !== undefined) throw cancellation.reason;
-      return last;
-    } finally {
-      undo();
-      this.#besides.delete(process);
-    }
   }
 
   #schedule(): void {
@@ -467,16 +424,4 @@ export class TrainingJobs implements TrainingService {
 
 function requireKey(key: string): void {
   if (key.length > 128) throw invalidArgument(`idempotency_key has ${key.length} characters; 128 are allowed`);
-}
-
-function failureOf(last: LastMessage): StatusError {
-  if (last.kind === "failed") return new StatusError(last.code, last.message);
-  return unavailable("the server is closing");
-}
-
-function orCancelled<T>(work: Promise<T>, cancellation: Cancellation): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const undo = cancellation.onCancel(reject);
-    work.then(resolve, reject).finally(() => undo());
-  });
 }
