@@ -3,7 +3,7 @@
 //
 //   npm run build && node dist/test/bench/training.js [--rounds=7] [--seconds=1]
 //
-// ONNXD_PYTORCH names a Python that has PyTorch; else python3 is asked. Without one only the trainer is measured.
+// PYTORCH_PYTHON names a Python that has PyTorch; else python3 is asked. Without one only the trainer is measured.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -215,7 +215,7 @@ async function measure(net: Net, python: Pytorch | undefined): Promise<void> {
 
 const version = pytorchVersion();
 const python = version === undefined ? undefined : new Pytorch();
-if (python === undefined) console.log("skipped: PyTorch (a Python that has it, in ONNXD_PYTORCH)");
+if (python === undefined) console.log("skipped: PyTorch (a Python that has it, in PYTORCH_PYTHON)");
 else console.log(`PyTorch ${version}, eager, one thread`);
 console.log(`samples a second, batch ${batchSize}: median of ${rounds} rounds of ${seconds} s (lowest to highest)`);
 try {

@@ -1,11 +1,11 @@
-// PyTorch on this machine, where there is one: ONNXD_PYTORCH names a Python that has it; else python3 is asked.
+// PyTorch on this machine, where there is one: PYTORCH_PYTHON names a Python that has it; else python3 is asked.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import type { Tensor } from "../../src/tensor/index.js";
 import type { LayerSpec } from "../../src/training/layers/layer-spec.js";
 import { repositoryRoot } from "./repository-root.js";
 
-export const pytorchPython = process.env["ONNXD_PYTORCH"] ?? "python3";
+export const pytorchPython = process.env["PYTORCH_PYTHON"] ?? "python3";
 
 /** undefined: there is none. */
 export function pytorchVersion(): string | undefined {

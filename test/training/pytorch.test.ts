@@ -155,7 +155,7 @@ async function train(net: Net): Promise<{ readonly losses: readonly number[]; re
 
 const version = pytorchVersion();
 
-describe("loss curves", { skip: version === undefined && "needs a Python with PyTorch (ONNXD_PYTORCH)" }, () => {
+describe("loss curves", { skip: version === undefined && "needs a Python with PyTorch (PYTORCH_PYTHON)" }, () => {
   const ours: { readonly losses: readonly number[]; readonly job: PytorchJob }[] = [];
   let theirs: readonly (readonly number[])[];
   before(async () => {
