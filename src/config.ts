@@ -93,7 +93,11 @@ export const flags = {
     "http2",
     "grpc-js",
   ]),
-  grpc_channel_arguments: text("compatible", "", "k=v,k=v: server channel arguments; unknown ones do no harm."),
+  grpc_channel_arguments: text(
+    "compatible",
+    "",
+    "k=v,k=v: server channel arguments, unknown ones do no harm; onnxd.NAME: limits of our transport, see docs/operations.md.",
+  ),
   ssl_config_file: text(
     "compatible",
     "",

@@ -4,7 +4,15 @@ import { ErrorCode } from "../../../../src/api/grpc/transport/http2/protocol.js"
 import { Code } from "../../../../src/status.js";
 import { bytesOf, echo, Http2Server, slowSum, streamOf } from "../../../support/http2-server.js";
 import { RawGrpcClient } from "../../../support/raw-grpc-client.js";
-import { message, settingsPayload, uint32, wire } from "../../../support/raw-http2-connection.js";
+import {
+  callFields,
+  frame,
+  literalBlock,
+  message,
+  settingsPayload,
+  uint32,
+  wire,
+} from "../../../support/raw-http2-connection.js";
 
 type Client = ReturnType<Http2Server["connect"]>;
 
@@ -111,6 +119,28 @@ describe("http2 flow control: responses", () => {
       server.ended.map(({ code }) => code),
       [Code.CANCELLED],
     );
+  });
+});
+
+describe("http2 writing", () => {
+  it("answers all calls that came together with one write", async () => {
+    await using server = await Http2Server.start();
+    const client = server.connect();
+    await client.roundTrip();
+    let reads = 0;
+    client.socket.on("data", () => {
+      reads += 1;
+    });
+    const ids = Array.from({ length: 40 }, (_, index) => 1 + 2 * index);
+    const block = literalBlock(callFields(echo));
+    client.write(
+      ...ids.flatMap((id) => [
+        frame(wire.headers, wire.endHeaders, id, block),
+        frame(wire.data, wire.endStream, id, message(String(id))),
+      ]),
+    );
+    for (const id of ids) assert.deepEqual((await client.response(id)).data, message(String(id)));
+    assert.ok(reads < 5, `${reads} reads for ${ids.length} answers`); // one, unless the network cuts it
   });
 });
 

@@ -1,9 +1,12 @@
 // Every limit of the http2 transport, reached on purpose by a client that says what it likes.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { gzipSync } from "node:zlib";
 import { validateHttp2Options } from "../../../../src/api/grpc/transport/http2/http2-options.js";
 import { ErrorCode } from "../../../../src/api/grpc/transport/http2/protocol.js";
+import { validateGrpcTransportOptions } from "../../../../src/api/grpc/transport/transport-options.js";
 import { Code } from "../../../../src/status.js";
 import { bytesOf, echo, Http2Server, never, slowSum, streamOf } from "../../../support/http2-server.js";
 import { RawGrpcClient } from "../../../support/raw-grpc-client.js";
@@ -17,6 +20,7 @@ import {
   uint32,
   wire,
 } from "../../../support/raw-http2-connection.js";
+import { repositoryRoot } from "../../../support/repository-root.js";
 import { until } from "../../../support/until.js";
 
 describe("http2 limits: connections", () => {
@@ -189,6 +193,60 @@ describe("http2 limits: requests", () => {
     await client.type(wire.windowUpdate, 3);
     rest(3);
     assert.equal((await client.response(3)).data.length, body.length);
+  });
+
+  it("requestStallTimeoutMs: a message that is begun and not ended ends its call, and makes room for the next", async () => {
+    const options = { requestStallTimeoutMs: 5000, streamWindowBytes: 65_535, maxBufferedRequestBytes: 150_000 };
+    await using server = await Http2Server.start(options);
+    const client = server.connect({ settings: [[4, 2 ** 31 - 1]] });
+    client.send(wire.windowUpdate, 0, 0, uint32(2 ** 30));
+    const body = message(Buffer.alloc(100_000, "r"));
+    for (const id of [1, 3]) {
+      client.call(id, echo);
+      client.send(wire.data, 0, id, body.subarray(0, 10_000));
+    }
+    await client.type(wire.windowUpdate, 1);
+    await server.pass(4000);
+    client.send(wire.data, 0, 1, body.subarray(10_000, 10_001)); // it goes on: the time begins anew
+    client.send(wire.data, 0, 3, body.subarray(10_000, 10_001));
+    await client.roundTrip();
+    await server.pass(5000);
+    assert.deepEqual(server.ended, []);
+    assert.ok(!client.frames.some((each) => each.type === wire.windowUpdate && each.streamId === 3));
+    client.send(wire.data, 0, 3, body.subarray(10_001, 10_002));
+    await client.roundTrip();
+    await server.pass(1000);
+    const { fields } = await client.response(1);
+    assert.equal(fields.get("grpc-status"), String(Code.DEADLINE_EXCEEDED));
+    assert.equal(fields.get("grpc-message"), "A message was begun, and nothing more of it came for 5000 ms");
+    await client.type(wire.windowUpdate, 3);
+    for (let at = 10_002; at < body.length; at += 10_000) {
+      const end = at + 10_000 >= body.length;
+      client.send(wire.data, end ? wire.endStream : 0, 3, body.subarray(at, at + 10_000));
+    }
+    assert.equal((await client.response(3)).data.length, body.length);
+  });
+
+  it("requestStallTimeoutMs: a client may wait for ever between messages, for its window, and for the handler", async () => {
+    await using server = await Http2Server.start({ requestStallTimeoutMs: 5000, streamWindowBytes: 65_535 });
+    const client = server.connect();
+    client.call(1, slowSum); // takes nothing until it is let in
+    client.send(wire.data, 0, 1, message("between"));
+    client.call(3, slowSum);
+    client.send(wire.data, 0, 3, message(Buffer.alloc(1000)).subarray(0, 500));
+    client.call(5, slowSum);
+    for (let sent = 0; sent < 60_000; sent += 10_000) client.send(wire.data, 0, 5, message(Buffer.alloc(9995)));
+    client.send(wire.data, 0, 5, message(Buffer.alloc(9995)).subarray(0, 5535));
+    await client.roundTrip();
+    await server.pass(60_000);
+    assert.deepEqual(server.ended, []);
+    server.letIn();
+    client.send(wire.data, wire.endStream, 1, message("the end"));
+    assert.deepEqual((await client.response(1)).data, message("14"));
+    await until(() => server.ended.length === 1);
+    await server.pass(6000);
+    const { fields } = await client.response(3); // now it is wanted
+    assert.equal(fields.get("grpc-status"), String(Code.DEADLINE_EXCEEDED));
   });
 
   it("maxReceiveMessageBytes: a message over the limit ends its call by the flag's name, and only that", async () => {
@@ -481,6 +539,26 @@ describe("http2 options", () => {
     assert.throws(() => validateHttp2Options({ streamWindowBytes: 1000 }), /streamWindowBytes must be .*65535/);
     assert.throws(() => validateHttp2Options({ maxResets: 0 }), /maxResets/);
     assert.throws(() => validateHttp2Options({ keepaliveTimeMs: 1.5 }), /keepaliveTimeMs/);
+  });
+
+  it("are all in the documentation, with their defaults, under names they can be set by", () => {
+    const documented = readFileSync(join(repositoryRoot, "docs/operations.md"), "utf8");
+    const rows = [...documented.matchAll(/^\| `(onnxd\.\w+)` \| (?:`(grpc\.[\w.]+)` )?\| (\d+) \|/gm)];
+    const { channelArguments, tls, ...defaults } = validateHttp2Options({});
+    const common = Object.keys(validateGrpcTransportOptions({}));
+    const limits = Object.entries(defaults).filter(([name]) => !common.includes(name));
+    assert.equal(rows.length, limits.length);
+    for (const [index, [name, value]] of limits.entries()) {
+      const [, own, grpc, shown] = rows[index]!;
+      assert.equal(Number(shown), value, own);
+      for (const argument of [own!, ...(grpc === undefined ? [] : [grpc])]) {
+        const other = value + 1;
+        const options = validateHttp2Options({ channelArguments: new Map([[argument, other]]) });
+        assert.equal(options[name as keyof typeof defaults], other, argument);
+      }
+    }
+    const wrong = new Map([["onnxd.max_connection", 1]]);
+    assert.throws(() => validateHttp2Options({ channelArguments: wrong }), /onnxd.max_connection is no limit/);
   });
 
   it("can be given by their gRPC names, which win; unknown ones do no harm", () => {

@@ -185,6 +185,20 @@ describe("http2 protocol: faults that end a stream only", () => {
     });
   }
 
+  it("serves the last stream there can be, remembers nothing of those that were passed over, and none after it", async () => {
+    await using server = await Http2Server.start();
+    const client = server.connect();
+    const last = 2 ** 31 - 1;
+    client.unary(1, echo, "first");
+    client.unary(last, echo, "last");
+    assert.deepEqual((await client.response(last)).data, message("last"));
+    client.send(wire.windowUpdate, 0, 5, uint32(1)); // passed over, hence closed: allowed to be late
+    client.send(wire.data, 0, 7, message("late"));
+    assert.equal((await client.type(wire.rstStream, 7)).payload.readUInt32BE(), ErrorCode.STREAM_CLOSED);
+    client.unary(last - 2, echo, "backwards");
+    assert.equal(await client.end(), ErrorCode.PROTOCOL_ERROR);
+  });
+
   it("ignores frames that are allowed and mean nothing: priorities, unknown frames and settings, late resets", async () => {
     await using server = await Http2Server.start();
     const client = server.connect({ settings: [[0x4242, 7]] });

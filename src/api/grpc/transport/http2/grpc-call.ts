@@ -1,5 +1,5 @@
 // One gRPC call on one stream: DATA into messages for the dispatcher as it asks for them, and its answers into frames.
-import { type Code, internal, StatusError } from "../../../../status.js";
+import { type Code, deadlineExceeded, internal, StatusError } from "../../../../status.js";
 import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../../dispatch.js";
 import type { Metadata, Peer } from "../../service-table.js";
 import { percentEncodeStatusMessage } from "../../status-message.js";
@@ -16,6 +16,7 @@ export interface CallHost {
   readonly writer: CallWriter;
   readonly maxReceiveMessageBytes: number;
   readonly streamWindowBytes: number;
+  readonly requestStallTimeoutMs: number;
   readonly compressResponsesFromBytes: number;
   readonly budget: RequestBudget;
   readonly inflater: Inflater;
@@ -78,6 +79,10 @@ export class GrpcCall extends Http2Stream implements TransportCall {
   #backlogEnd = 0;
   /** Leave for a message larger than the window to come; see #grantWindow(). */
   #reservation: "none" | "waiting" | "granted" = "none";
+  /** How long nothing has come of a message that was begun. */
+  #requestStalledMs = 0;
+  /** Of receivedBytes, when that was looked at last. */
+  #lastReceivedBytes = 0;
   #responding = false;
   /** Its status was sent, or nobody is there to hear it. */
   #ended = false;
@@ -133,6 +138,18 @@ export class GrpcCall extends Http2Stream implements TransportCall {
   override resumed(): void {
     this.#deliver();
     this.#grantWindow();
+  }
+
+  /** A message that was begun holds memory, and maybe the connection's budget: not for ever. */
+  override elapse(ms: number): void {
+    const expected = this.#wanted && this.#reader.midMessage && this.#backlog === undefined && this.receiveWindow > 0;
+    const stalled = expected && this.receivedBytes === this.#lastReceivedBytes;
+    this.#lastReceivedBytes = this.receivedBytes;
+    this.#requestStalledMs = stalled ? this.#requestStalledMs + ms : 0;
+    if (this.#requestStalledMs < this.#host.requestStallTimeoutMs || this.#ended) return;
+    this.#receiver?.fail(
+      deadlineExceeded(`A message was begun, and nothing more of it came for ${this.#requestStalledMs} ms`),
+    );
   }
 
   override fail(error: StatusError): void {

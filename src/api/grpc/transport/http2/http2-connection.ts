@@ -78,6 +78,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
   readonly inflater: Inflater;
   readonly maxReceiveMessageBytes: number;
   readonly streamWindowBytes: number;
+  readonly requestStallTimeoutMs: number;
   readonly compressResponsesFromBytes: number;
   readonly #socket: Socket;
   readonly #options: Http2Options;
@@ -106,6 +107,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
     this.#deps = deps;
     this.maxReceiveMessageBytes = options.maxReceiveMessageBytes;
     this.streamWindowBytes = options.streamWindowBytes;
+    this.requestStallTimeoutMs = options.requestStallTimeoutMs;
     this.compressResponsesFromBytes = options.compressResponsesFromBytes;
     this.inflater = deps.inflater;
     this.#receiveWindow = options.connectionWindowBytes;
@@ -160,6 +162,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
       this.#heard = false;
       for (const action of this.#watch.elapse(ms, snapshot)) this.#act(action);
       if (this.writer.bufferedBytes > 0) this.#dropStalled(ms);
+      for (const stream of this.#streams.all()) stream.elapse(ms);
     }
   }
 

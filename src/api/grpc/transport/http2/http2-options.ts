@@ -1,4 +1,5 @@
 import { requireInteger } from "../../../../options.js";
+import { invalidArgument } from "../../../../status.js";
 import { type GrpcTransportOptions, validateGrpcTransportOptions } from "../transport-options.js";
 import { defaultFrameBytes, defaultWindowBytes, largestFrameBytes, largestWindowBytes } from "./protocol.js";
 
@@ -25,6 +26,8 @@ export interface Http2Limits {
   readonly connectionWindowBytes: number;
   /** Messages larger than a stream's window that a connection may be sending at a time, summed up; more wait their turn. Default 256 MiB. */
   readonly maxBufferedRequestBytes: number;
+  /** How long a client may send nothing of a message that it has begun and has the window for; then its call ends. Default 60 s. */
+  readonly requestStallTimeoutMs: number;
   /** A request's header list, as RFC 9113 counts it, and its header block. Default 64 KiB. */
   readonly maxHeaderListBytes: number;
   /** CONTINUATION frames of a header block. Default 16. */
@@ -61,6 +64,7 @@ const defaults: Http2Limits = {
   streamWindowBytes: 256 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
   maxBufferedRequestBytes: 256 * 1024 * 1024,
+  requestStallTimeoutMs: 60_000,
   maxHeaderListBytes: 64 * 1024,
   maxContinuationFrames: 16,
   maxBufferedResponseBytes: 64 * 1024 * 1024,
@@ -85,6 +89,7 @@ const bounds: { readonly [Name in keyof Http2Limits]: { readonly min: number; re
   streamWindowBytes: { min: defaultWindowBytes, max: largestWindowBytes },
   connectionWindowBytes: { min: defaultWindowBytes, max: largestWindowBytes },
   maxBufferedRequestBytes: { min: 0, max: mostBytes },
+  requestStallTimeoutMs: { min: 1, max: longestMs },
   maxHeaderListBytes: { min: 1024, max: 16 * 1024 * 1024 },
   maxContinuationFrames: { min: 0, max: 100_000 },
   maxBufferedResponseBytes: { min: 1, max: mostBytes },
@@ -96,7 +101,7 @@ const bounds: { readonly [Name in keyof Http2Limits]: { readonly min: number; re
   abuseWindowMs: { min: 1, max: longestMs },
 };
 
-/** gRPC's names for ours. Those that we do not know do no harm. */
+/** gRPC's names for ours. Those that we do not know do no harm; every limit has a name of our own besides, see ownName(). */
 const channelArguments = new Map<string, keyof (GrpcTransportOptions & Http2Limits)>([
   ["grpc.max_receive_message_length", "maxReceiveMessageBytes"],
   ["grpc.max_concurrent_streams", "maxConcurrentStreams"],
@@ -112,12 +117,20 @@ const channelArguments = new Map<string, keyof (GrpcTransportOptions & Http2Limi
 export function validateHttp2Options(given: Partial<Http2Options>): Http2Options {
   const named: Record<string, number> = {};
   for (const [argument, value] of given.channelArguments ?? []) {
-    const name = channelArguments.get(argument);
+    const name = channelArguments.get(argument) ?? ownName(argument);
     if (name !== undefined) named[name] = unlimited(name, Number(value));
   }
   const limits: Http2Limits = { ...defaults, ...given, ...named };
   for (const name of Object.keys(bounds) as (keyof Http2Limits)[]) requireInteger(name, limits[name], bounds[name]);
   return Object.freeze({ ...limits, ...validateGrpcTransportOptions({ ...given, ...named }) });
+}
+
+/** "onnxd.max_resets" for maxResets. Throws INVALID_ARGUMENT for a name of that kind that means nothing. */
+function ownName(argument: string): keyof Http2Limits | undefined {
+  if (!argument.startsWith("onnxd.")) return undefined;
+  const name = argument.slice("onnxd.".length).replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  if (!Object.hasOwn(bounds, name)) throw invalidArgument(`${argument} is no limit of the http2 transport`);
+  return name as keyof Http2Limits;
 }
 
 /** gRPC says "no limit" with -1 or the largest int. */

@@ -71,6 +71,8 @@ export abstract class Http2Stream {
   abstract drained(): void;
   /** Responses flow again after too many had been waiting. */
   abstract resumed(): void;
+  /** Time has passed: called about once a second. */
+  elapse(_ms: number): void {}
   /** The server ends the call. */
   abstract fail(error: StatusError): void;
 }
