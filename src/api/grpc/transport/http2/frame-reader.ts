@@ -1,4 +1,4 @@
-// Bytes off a socket, cut into frames. DATA is handed on piece by piece as it comes, as views of the socket's own chunks;
+// Bytes off a socket, cut into frames. DATA is handed on piece by piece as it comes, in the chunk it came in;
 // every other frame is small and is handed on whole: in place where it lies in one chunk, else collected first.
 import { ConnectionError, ErrorCode, Flag, FrameType, frameHeaderBytes } from "./protocol.js";
 
@@ -6,8 +6,8 @@ export interface FrameSink {
   /** Any frame but DATA, its payload at chunk[start, end). The bytes are borrowed until the call returns. */
   frame(type: number, flags: number, streamId: number, chunk: Buffer, start: number, end: number): void;
   /**
-   * A piece of a DATA frame's body, padding left out, at chunk[start, end); it may be empty. The chunk is never written to
-   * again: views of it may be kept.
+   * A piece of a DATA frame's body, padding left out, at chunk[start, end); it may be empty. The bytes are borrowed until
+   * the call returns.
    * @param flowBytes what the frame takes from the flow-control windows, told with its first piece; 0 with the others
    * @param complete nothing more of this frame follows
    */

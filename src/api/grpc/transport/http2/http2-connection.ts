@@ -45,6 +45,7 @@ import { RequestBudget } from "./request-budget.js";
 import { type RequestHead, validateTrailers } from "./request-head.js";
 import { RequestHeads } from "./request-heads.js";
 import { type ClientSettings, SettingId } from "./settings.js";
+import { receiveFrom } from "./shared-reads.js";
 import { StreamTable } from "./stream-table.js";
 
 export interface ConnectionDeps {
@@ -121,7 +122,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
     this.budget = new RequestBudget(options.maxBufferedRequestBytes);
     const encoder = new HpackEncoder(rememberedFields, constantFieldLists);
     this.writer = new ConnectionWriter(socket, this, options, deps.slabs, encoder);
-    socket.on("data", (chunk: Buffer) => this.#received(chunk));
+    receiveFrom(socket, (chunk) => this.#received(chunk));
     socket.on("close", () => this.#lost());
     socket.on("error", (error) => deps.logger.debug(`Connection of ${peer.address} failed: ${error.message}`));
   }

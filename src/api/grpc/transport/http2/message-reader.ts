@@ -2,6 +2,7 @@
 // of DATA frames: a message may begin and end anywhere in them.
 import { internal, resourceExhausted } from "../../../../status.js";
 import { receiveLimitHint } from "../transport-options.js";
+import { ownBytes } from "./shared-reads.js";
 
 export const messagePrefixBytes = 5;
 /** A message that comes in pieces begins with this much room, at most; the room then grows with what has really come. */
@@ -40,8 +41,8 @@ export class MessageReader {
   }
 
   /**
-   * Takes bytes from chunk[at, end) up to the end of a message. The message is a view of the chunk when all of it lies there,
-   * else a copy.
+   * Takes bytes from chunk[at, end) up to the end of a message. The message is what ownBytes() makes of it when all of it
+   * lies in the chunk, else it is put together in a buffer of its own; in either case nobody writes to it any more.
    * @returns the offset after what was taken
    * @throws StatusError when the message is too large or its prefix is wrong; the reader is of no use after that
    */
@@ -52,7 +53,7 @@ export class MessageReader {
       from += messagePrefixBytes;
       const messageEnd = from + this.#messageBytes;
       if (messageEnd <= end) {
-        this.#complete(chunk.subarray(from, messageEnd));
+        this.#complete(ownBytes(chunk, from, messageEnd));
         return messageEnd;
       }
       this.#prefixBytes = messagePrefixBytes;
