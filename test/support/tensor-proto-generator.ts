@@ -111,25 +111,11 @@ export function writeTensorOddly(random: SeededRandom, message: TensorProto): nu
   }
   if (message.versionNumber !== 0) fields.push(varintField(3, message.versionNumber));
   if (message.tensorContent.length > 0) fields.push(bytesField(4, message.tensorContent));
-  const pieces = <T>(
-    values: readonly T[],
-    field: number,
-    encode: (value: T) => number[],
-    single: typeof fixed32Field,
-  ) => {
-    // Order within a field matters, so that one field's pieces stay in order; whole fields are shuffled below.
-    const out: number[] = [];
-    for (let at = 0; at < values.length; ) {
-      const length = random.chance(0.6) ? values.length - at : 1 + random.below(values.length - at);
-      const run = values.slice(at, at + length);
-      if (random.chance(0.3)) for (const value of run) out.push(...single(field, encode(value)));
-      else out.push(...bytesField(field, run.flatMap(encode)));
-      out.push(...unknown(random, [19, 500]));
-      at += length;
-    }
+  const pieces = <T>(values: readonly T[], field: number, encode: (value: T) => number[], single: SingleField) => {
+    const out = writeInPieces(random, values, field, encode, single);
     if (out.length > 0) fields.push(out);
   };
-  const single = (field: number, payload: Iterable<number>) => [...varint(field << 3), ...payload];
+  const single = singleVarint;
   pieces(message.floatVal, 5, floatBytes, fixed32Field);
   pieces(message.doubleVal, 6, doubleBytes, fixed64Field);
   pieces(message.intVal, 7, varint, single);
@@ -143,6 +129,34 @@ export function writeTensorOddly(random: SeededRandom, message: TensorProto): nu
   pieces(message.uint64Val, 17, varint, single);
   if (random.chance(0.5)) fields.sort(() => random.next() - 0.5);
   return fields.flatMap((field) => [...field, ...unknown(random, [19, 20, 5000])]);
+}
+
+type SingleField = (field: number, payload: Iterable<number>) => number[];
+
+/** A varint that stands alone. */
+export const singleVarint: SingleField = (field, payload) => [...varint(field << 3), ...payload];
+
+/**
+ * A repeated field of numbers in runs and single values. Order within a field matters, so that its pieces stay in order;
+ * unknown fields may stand between them.
+ */
+export function writeInPieces<T>(
+  random: SeededRandom,
+  values: readonly T[],
+  field: number,
+  encode: (value: T) => number[],
+  single: SingleField,
+): number[] {
+  const out: number[] = [];
+  for (let at = 0; at < values.length; ) {
+    const length = random.chance(0.6) ? values.length - at : 1 + random.below(values.length - at);
+    const run = values.slice(at, at + length);
+    if (random.chance(0.3)) for (const value of run) out.push(...single(field, encode(value)));
+    else out.push(...bytesField(field, run.flatMap(encode)));
+    out.push(...unknown(random, [19, 500]));
+    at += length;
+  }
+  return out;
 }
 
 /** Now and then a field of each wire type that no message here has. */

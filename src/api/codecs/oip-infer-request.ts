@@ -188,7 +188,7 @@ const stringTag = tagOf(3, WireType.bytes);
 const doubleTag = tagOf(4, WireType.fixed64);
 const uint64Tag = tagOf(5, WireType.varint);
 
-/** An entry of map<string, InferParameter>. One without a value says nothing. */
+/** An entry of map<string, InferParameter>, the last of a key. One without a value says nothing. */
 function readParameter(reader: WireReader, into: Map<string, InferParameter>): void {
   const outer = reader.enter();
   let key = "";
@@ -202,7 +202,10 @@ function readParameter(reader: WireReader, into: Map<string, InferParameter>): v
     } else reader.skip(tag);
   }
   reader.leave(outer);
-  if (value === undefined) return;
+  if (value === undefined) {
+    into.delete(key);
+    return;
+  }
   into.set(key, value);
   limitEntries("parameters", into.size);
 }

@@ -5,10 +5,11 @@ import { WireFormatError } from "../../../src/api/codecs/wire-reader.js";
 import { StatusError } from "../../../src/status.js";
 import { bytesOf, isNumeric, type Tensor } from "../../../src/tensor/index.js";
 import { PredictRequest } from "../../gen/tensorflow_serving/apis/predict.js";
+import { mangle } from "../../support/mangle.js";
 import { SeededRandom } from "../../support/seeded-random.js";
 import { randomPredictRequest } from "../../support/tensor-proto-generator.js";
 import { readByTheRules } from "../../support/tensor-proto-rules.js";
-import { bytesField, entry, group, shape, varint, varintField } from "../../support/wire-message.js";
+import { bytesField, entry, group, shape, varintField } from "../../support/wire-message.js";
 
 const request = (...fields: number[][]) => decodePredictRequest(Uint8Array.from(fields.flat()));
 const spec = (...fields: number[][]) => bytesField(1, fields.flat());
@@ -207,32 +208,4 @@ function assertSameTensor(actual: Tensor, expected: Tensor, message: string): vo
   } else {
     assert.deepEqual(actual.data, expected.data, message);
   }
-}
-
-/** Bytes changed, cut, doubled and put in, a few at a time. */
-function mangle(random: SeededRandom, original: Uint8Array): Uint8Array {
-  let bytes = [...original];
-  for (let changes = 1 + random.below(4); changes > 0; changes--) {
-    const at = random.below(bytes.length + 1);
-    switch (random.below(6)) {
-      case 0:
-        if (at < bytes.length) bytes[at] = random.below(256);
-        break;
-      case 1:
-        if (at < bytes.length) bytes[at]! ^= 1 << random.below(8);
-        break;
-      case 2:
-        bytes = bytes.slice(0, at);
-        break;
-      case 3:
-        bytes.splice(at, random.below(10));
-        break;
-      case 4:
-        bytes.splice(at, 0, ...varint(random.uint64() >> BigInt(random.below(64))));
-        break;
-      default:
-        bytes.splice(at, 0, ...bytes.slice(at, at + random.below(50)));
-    }
-  }
-  return Uint8Array.from(bytes);
 }

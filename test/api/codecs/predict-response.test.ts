@@ -4,14 +4,12 @@ import { encodePredictResponse } from "../../../src/api/codecs/predict-response.
 import type { Signature } from "../../../src/onnx/index.js";
 import type { PredictResponse } from "../../../src/serving/index.js";
 import { StatusError } from "../../../src/status.js";
-import { elementTypes, type NumericData, type Tensor } from "../../../src/tensor/index.js";
+import type { Tensor } from "../../../src/tensor/index.js";
 import type { TensorProto } from "../../gen/tensorflow/core/framework/tensor.js";
 import { PredictResponse as PredictResponseMessage } from "../../gen/tensorflow_serving/apis/predict.js";
+import { randomTensor } from "../../support/random-tensor.js";
 import { SeededRandom } from "../../support/seeded-random.js";
-import { randomText } from "../../support/tensor-proto-generator.js";
 import { readByTheRules } from "../../support/tensor-proto-rules.js";
-
-const carried = elementTypes.filter(({ array, name }) => array !== undefined || name === "string");
 
 function response(outputs: ReadonlyMap<string, Tensor>, version = 3n): PredictResponse {
   const specs = new Map([...outputs].map(([alias, { dtype }]) => [alias, { name: alias, dtype, shape: undefined }]));
@@ -88,17 +86,6 @@ describe("encodePredictResponse", () => {
     assert.throws(() => encode(tensor), StatusError);
   });
 });
-
-function randomTensor(random: SeededRandom): Tensor {
-  const { name, array } = random.pick(carried);
-  const shape = Array.from({ length: random.below(4) }, () => random.below(5));
-  const count = shape.reduce((product, size) => product * size, 1);
-  if (array === undefined) return { dtype: name, shape, data: Array.from({ length: count }, () => randomText(random)) };
-  const bytes = Uint8Array.from({ length: count * array.BYTES_PER_ELEMENT }, () =>
-    name === "bool" ? random.below(2) : random.chance(0.4) ? 0 : random.below(256),
-  );
-  return { dtype: name, shape, data: new array(bytes.buffer, 0, count) as NumericData };
-}
 
 function assertOneForm(message: TensorProto, asContent: boolean): void {
   const typed = Object.entries(message).filter(([key, value]) => key.endsWith("Val") && (value as []).length > 0);
