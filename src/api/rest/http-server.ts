@@ -259,10 +259,10 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   );
 }
 
-/** Open connections and how many calls each has: what closing needs to know, and Node's server does not tell. */
+/** Open connections and the calls that each has: what closing needs to know, and Node's server does not tell. */
 class Connections {
   closing = false;
-  readonly #calls = new Map<Socket, number>();
+  readonly #calls = new Map<Socket, Set<ServerResponse>>();
   readonly #patient = new WeakSet<Socket>();
   /** Called when the last connection has ended. */
   readonly #whenEmpty: (() => void)[] = [];
@@ -271,9 +271,11 @@ class Connections {
 
   watch(server: Server): void {
     server.on("connection", (socket: Socket) => {
-      this.#calls.set(socket, 0);
+      const responses = new Set<ServerResponse>();
+      this.#calls.set(socket, responses);
       socket.once("close", () => {
         this.#calls.delete(socket);
+        for (const response of responses) endUnsent(response);
         if (this.#calls.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve();
       });
     });
@@ -298,13 +300,12 @@ class Connections {
   }
 
   begin({ socket }: IncomingMessage, response: ServerResponse): void {
-    this.#calls.set(socket, (this.#calls.get(socket) ?? 0) + 1);
+    const responses = this.#calls.get(socket);
+    responses?.add(response);
     response.on("close", () => {
       this.#patient.delete(socket);
-      const left = (this.#calls.get(socket) ?? 1) - 1;
-      if (!this.#calls.has(socket)) return;
-      this.#calls.set(socket, left);
-      if (this.closing && left === 0) socket.end();
+      if (responses?.delete(response) !== true) return;
+      if (this.closing && responses.size === 0 && this.#calls.has(socket)) socket.end();
     });
   }
 
@@ -320,13 +321,20 @@ class Connections {
   /** Ends the connections that have no call; the others follow when their calls have ended. */
   close(): void {
     this.closing = true;
-    for (const [socket, calls] of this.#calls) if (calls === 0) socket.destroy();
+    for (const [socket, calls] of this.#calls) if (calls.size === 0) socket.destroy();
     for (const socket of this.#shaking.values()) socket.destroy();
   }
 
   cut(): void {
     for (const socket of this.#calls.keys()) socket.destroy();
   }
+}
+
+/** A response that waits its turn behind another's on a connection that has ended hears nothing of that from Node. */
+function endUnsent(response: ServerResponse): void {
+  if (response.socket !== null) return;
+  response.destroy();
+  response.emit("close");
 }
 
 const peerOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;

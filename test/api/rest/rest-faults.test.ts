@@ -165,6 +165,30 @@ describe("a client that goes away", () => {
     assert.equal(received(), "");
     assert.equal(door.repository.openHandles, 0);
   });
+
+  it("while an answer waits for the one before it on the connection: both calls end", async () => {
+    const { door, held } = await openDoor();
+    await using _ = door;
+    const large: Tensor = { dtype: "float32", shape: [2_000_000], data: new Float32Array(2_000_000) };
+    let largeRuns = 0;
+    door.repository.add("large", 1n, [signature], () => {
+      largeRuns++;
+      return new Map([["y:0", large]]);
+    });
+    const { socket } = await rawConnection(door);
+    for (const model of ["held", "large"]) {
+      socket.write(
+        `POST /v1/models/${model}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+    }
+    await until(() => held.length === 1 && largeRuns === 1);
+    assert.equal((await door.post("m", body)).status, 200); // by now the second has begun to answer
+    socket.destroy();
+    await until(() => door.observed.length === 3);
+    const codes = door.observed.slice(1).map(({ code }) => codeName(code));
+    assert.deepEqual(codes, ["CANCELLED", "CANCELLED"]);
+    assert.equal(door.repository.openHandles, 0);
+  });
 });
 
 describe("a large answer", () => {
