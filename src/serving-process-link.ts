@@ -11,7 +11,10 @@ import type { Logger, MetricsSnapshot } from "./telemetry/index.js";
 export class ServingProcessLink implements ReplicaLink, ConnectionTaker<Door> {
   readonly name: string;
   readonly #channel: ProcessChannel<ServingProcessOffer, ChargeOffer>;
+  readonly #child: ChildProcess;
   #figures: MetricsSnapshot | undefined;
+  #asked = 0;
+  #silentRounds = 0;
 
   constructor(
     name: string,
@@ -20,6 +23,7 @@ export class ServingProcessLink implements ReplicaLink, ConnectionTaker<Door> {
     { logger, onEnd }: { readonly logger: Logger; readonly onEnd: (link: ServingProcessLink) => void },
   ) {
     this.name = name;
+    this.#child = child;
     this.#channel = new ProcessChannel(child, answers(this), {
       peerName: name,
       logger,
@@ -74,8 +78,24 @@ export class ServingProcessLink implements ReplicaLink, ConnectionTaker<Door> {
 
   /** What it has counted so far. Rejects when it has ended. */
   async figures(withLag: boolean): Promise<MetricsSnapshot> {
-    const figures = await this.#channel.call("figures", { withLag });
-    this.#figures = figures;
-    return figures;
+    this.#asked += 1;
+    try {
+      const figures = await this.#channel.call("figures", { withLag });
+      this.#figures = figures;
+      return figures;
+    } finally {
+      this.#asked -= 1;
+      this.#silentRounds = 0;
+    }
+  }
+
+  /** Counts rounds of asking, not time: when the whole machine sleeps, nobody is silent. @returns how many in a row */
+  countSilence(): number {
+    this.#silentRounds = this.#asked > 0 ? this.#silentRounds + 1 : 0;
+    return this.#silentRounds;
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
   }
 }

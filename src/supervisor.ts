@@ -22,6 +22,8 @@ import { TrainingAnswers } from "./training-between-processes.js";
 const figuresEveryMs = 1000;
 /** A process that does not answer within this is shown as it was when it last did. */
 const figuresPatienceMs = 2000;
+/** Rounds of asking without an answer, three seconds each, after which a process is taken for stuck and ended. */
+const mostSilentRounds = 10;
 /** How long connections that were accepted may take to their serving processes at the end. */
 const givingOutPatienceMs = 1000;
 /** How much longer than calls may take a serving process may take to end. */
@@ -271,9 +273,21 @@ export class Supervisor {
   #keepFigures(): void {
     this.#figuresTimer = this.#clock.setTimer(figuresEveryMs, () => {
       void this.#ask(false).finally(() => {
-        if (this.#closing === undefined) this.#keepFigures();
+        if (this.#closing !== undefined) return;
+        this.#dispatcher.passOverStuck();
+        this.#endStuck();
+        this.#keepFigures();
       });
     });
+  }
+
+  /** One whose event loop stands still answers nobody, and no version can come while it is waited for. */
+  #endStuck(): void {
+    for (const link of this.#links) {
+      if (link.countSilence() < mostSilentRounds) continue;
+      this.logger.error(`${link.name} is stuck; it is ended, and another is started in its place`);
+      link.kill();
+    }
   }
 
   /** Resolves when every serving process has said what it has counted, or has had time to. */

@@ -6,12 +6,15 @@ export interface ConnectionTaker<Door> {
   take(socket: Socket, door: Door): void;
 }
 
+/** A taker has not taken what was on its way at so many looks in a row: it is stuck. */
+const stuckAfterLooks = 2;
 /** Connections that wait while nobody can take them, at most. */
 const maxWaiting = 4096;
 
 /**
  * Gives each connection to whoever has the fewest, so that long-lived ones are spread evenly and a process that has just
- * come gets its part. One at a time is on its way to each taker; what a taker that ends has not been sent goes to others.
+ * come gets its part. One at a time is on its way to each taker; what a taker that ends, or takes nothing, has not been
+ * sent goes to others.
  */
 export class ConnectionDispatcher<Door> {
   readonly #takers = new Map<ConnectionTaker<Door>, Book<Door>>();
@@ -22,7 +25,7 @@ export class ConnectionDispatcher<Door> {
   readonly #whenMoved: (() => void)[] = [];
 
   add(taker: ConnectionTaker<Door>): void {
-    this.#takers.set(taker, { open: 0, onItsWay: false, queue: [] });
+    this.#takers.set(taker, { open: 0, onItsWay: false, looks: 0, queue: [] });
     for (const each of this.#waiting.splice(0)) this.#give(each);
   }
 
@@ -43,7 +46,19 @@ export class ConnectionDispatcher<Door> {
     const book = this.#takers.get(taker);
     if (book === undefined) return;
     book.onItsWay = false;
+    book.looks = 0;
     this.#sendNext(taker, book);
+  }
+
+  /** To be called now and then: whoever takes nothing from one call to the next is passed over until it does. */
+  passOverStuck(): void {
+    const stuck = [...this.#takers.values()].filter((book) => book.onItsWay && ++book.looks >= stuckAfterLooks);
+    if (stuck.length === this.#takers.size) return;
+    for (const book of stuck) {
+      const left = book.queue.splice(0);
+      book.open -= left.length;
+      for (const each of left) this.#give(each);
+    }
   }
 
   /** So many of the taker's connections are over. */
@@ -68,7 +83,7 @@ export class ConnectionDispatcher<Door> {
 
   #give(accepted: Accepted<Door>): void {
     let fewest: [ConnectionTaker<Door>, Book<Door>] | undefined;
-    for (const each of this.#takers) if (fewest === undefined || each[1].open < fewest[1].open) fewest = each;
+    for (const each of this.#takers) if (fewest === undefined || isBefore(each[1], fewest[1])) fewest = each;
     if (fewest !== undefined) {
       const [taker, book] = fewest;
       book.open += 1;
@@ -88,6 +103,12 @@ export class ConnectionDispatcher<Door> {
   }
 }
 
+/** Whether a taker is to have the next connection rather than another: first those that take any, then who has fewer. */
+function isBefore(a: Book<unknown>, b: Book<unknown>): boolean {
+  const [aStuck, bStuck] = [a.looks >= stuckAfterLooks, b.looks >= stuckAfterLooks];
+  return aStuck === bStuck ? a.open < b.open : bStuck;
+}
+
 interface Accepted<Door> {
   readonly socket: Socket;
   readonly door: Door;
@@ -97,6 +118,8 @@ interface Book<Door> {
   /** Connections given to it that are not over. */
   open: number;
   onItsWay: boolean;
+  /** How often it was looked at since one has been. */
+  looks: number;
   /** Not sent yet. */
   queue: Accepted<Door>[];
 }

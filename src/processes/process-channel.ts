@@ -61,6 +61,8 @@ export class ProcessChannel<Theirs extends Offer<Theirs>, Ours extends Offer<Our
   readonly #running = new Map<number, CancellationSource>();
   #lastId = 0;
   #closed = false;
+  /** Of the connection that was sent last; the other side has its own when it has arrived. */
+  #sentHandle: { close(): void } | undefined;
 
   constructor(port: ProcessPort, answers: Answers<Ours>, options: ProcessChannelOptions) {
     this.#port = port;
@@ -69,6 +71,8 @@ export class ProcessChannel<Theirs extends Offer<Theirs>, Ours extends Offer<Our
     const events: EventEmitter = port;
     events.on("message", (message: Message, handle: Socket | undefined) => this.#receive(message, handle));
     events.once("disconnect", () => this.#close());
+    // Node says nothing of a disconnection when a child ends with a connection on its way; this comes after its exit.
+    if (port !== process) events.once("close", () => this.#close());
   }
 
   /** @throws what the other side throws; UNAVAILABLE when it ends first; the cancellation's reason */
@@ -94,15 +98,23 @@ export class ProcessChannel<Theirs extends Offer<Theirs>, Ours extends Offer<Our
     });
   }
 
-  /** A call whose answer is of no interest; a connection may go along, and is no longer this process's then. */
+  /**
+   * A call whose answer is of no interest; a connection may go along, and is no longer this process's then. The next may
+   * go when the other side has told that this one has arrived.
+   */
   notify<K extends keyof Theirs & string>(kind: K, body: Parameters<Theirs[K]>[0], socket?: Socket): void {
     this.#send({ is: "notice", kind, body }, socket);
   }
 
   #send(message: Message, socket?: Socket): void {
     // Whatever cannot be sent any more is answered by the channel's end.
-    if (this.#port.connected) this.#port.send!(message, socket, {}, () => {});
-    else socket?.destroy();
+    if (!this.#port.connected) {
+      socket?.destroy();
+      return;
+    }
+    // Node keeps it, out of the socket's reach, until the other side says that it has it, and for good when it ends first.
+    if (socket !== undefined) this.#sentHandle = (socket as unknown as { _handle?: { close(): void } })._handle;
+    this.#port.send!(message, socket, {}, () => {});
   }
 
   #receive(message: Message, socket: Socket | undefined): void {
@@ -158,7 +170,9 @@ export class ProcessChannel<Theirs extends Offer<Theirs>, Ours extends Offer<Our
   }
 
   #close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#sentHandle?.close(); // does nothing to one that is closed
     for (const id of [...this.#pending.keys()]) this.#settle(id, ({ reject }) => reject(this.#ended()));
     for (const cancellation of this.#running.values()) cancellation.cancel(this.#ended());
     this.#options.onClosed();
