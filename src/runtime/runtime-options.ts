@@ -17,7 +17,10 @@ export interface RuntimeOptions {
   readonly inlineThresholdMicros: number;
   /** A model whose session takes longer to make is not made again on the serving thread to live there. Default 20. */
   readonly inlineMaxCreateMs: number;
-  /** Calls of a model on the serving thread that carry more make it move to a thread pool. Default 64 KiB. */
+  /**
+   * Calls of a model on the serving thread that carry more make it move to a thread pool, until such calls have shown there
+   * that they are short. Default 64 KiB.
+   */
   readonly inlineMaxFeedBytes: number;
   /** A model on the serving thread whose runs take longer on average moves to a thread pool. Default 1000. */
   readonly inlineSlowRunMicros: number;

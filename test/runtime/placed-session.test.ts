@@ -288,6 +288,23 @@ describe("a model comes back to the serving thread", () => {
     assert.equal(inline.stats().models[0]!.runs, 3);
   });
 
+  it("when its large calls, run in the pool, turn out to be short; they are then run here", async () => {
+    await using inline = await openInline({
+      inlineMaxFeedBytes: 40,
+      inlineThresholdMicros: 1e9,
+      inlineSlowRunMicros: 1e9,
+    });
+    assert.equal(await run(inline.session, 11), 11);
+    assert.equal(inline.session.placement.kind, "thread-pool");
+    for (let call = 0; call < 32; call++) assert.equal(await run(inline.session, 11), 11);
+    assert.match(inline.session.placement.reason, /its large calls run for less than their way to a thread costs$/);
+    await until(() => inline.stats().threads.length === 0);
+    assert.equal(await run(inline.session, 11), 11);
+    assert.equal(inline.session.placement.kind, "inline");
+    assert.equal(await run(inline.session, 12), 12);
+    assert.equal(inline.session.placement.kind, "thread-pool");
+  });
+
   it("and can be released while it is measured", async () => {
     await using inline = await openMismeasured();
     inline.clock.advance(10_000);

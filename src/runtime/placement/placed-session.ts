@@ -1,17 +1,19 @@
 // A session wherever it lives. A model that was put on the serving thread and turns out not to belong there moves to a
 // thread pool while it serves: the pool is made beside it, then takes over between two calls. One that time alone keeps in
-// a pool is measured again now and then, and comes back when it was mismeasured: machines are busy when servers start.
+// a pool is measured again now and then, and comes back when it was mismeasured: machines are busy when servers start. So
+// does one that went because of what its calls carry, when they turn out to be short (size-trial.ts).
 import { neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { errorMessage, internal } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
-import { isNumeric, NamedValues, type Tensor } from "../../tensor/index.js";
+import type { Tensor } from "../../tensor/index.js";
 import { promiseOf, tell, type Waiter } from "../../waiter.js";
 import type { RuntimeOptions } from "../runtime-options.js";
 import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
 import { median } from "../warm-up.js";
 import type { InlineSession } from "./inline.js";
 import { formatMicros } from "./placement-decision.js";
+import { feedBytes, SizeTrial } from "./size-trial.js";
 import type { SessionCounters, ThreadPool } from "./thread-pool.js";
 
 export type FirstHome =
@@ -64,6 +66,8 @@ export class PlacedSession implements Session {
   #lookAfterMs = firstLookMs;
   /** It is being measured. */
   #looking: Promise<void> | undefined;
+  /** Of calls that sent it to a pool because of what they carry. */
+  readonly #trial: SizeTrial;
   /** Pools it has left that have not ended. */
   readonly #left = new Set<Promise<void>>();
 
@@ -76,6 +80,7 @@ export class PlacedSession implements Session {
     this.#options = options;
     this.#logger = logger;
     this.#clock = clock;
+    this.#trial = new SizeTrial(options.limits, clock, () => this.#returnForLarge());
     this.#home = home;
     this.#lookAtMs = options.timeDecides ? clock.now() + firstLookMs : Number.POSITIVE_INFINITY;
   }
@@ -107,7 +112,7 @@ export class PlacedSession implements Session {
   ): void {
     const home = this.#home;
     if (home.kind === "thread-pool") {
-      home.session.start(feeds, fetches, options, waiter);
+      home.session.start(feeds, fetches, options, this.#trial.watch(feeds, options, waiter));
       if (this.#clock.now() >= this.#lookAtMs) this.#look(home.session);
     } else if (this.#released !== undefined) {
       waiter.reject(internal(`model "${this.name}" was run after its release`));
@@ -142,7 +147,7 @@ export class PlacedSession implements Session {
       const isSlow = expectedMs * 1000 > inlineSlowRunMicros;
       if (!isSlow || !expectedIsGuess) return isSlow;
     }
-    return exceeds(feeds, inlineMaxFeedBytes);
+    return feedBytes(feeds) > inlineMaxFeedBytes && !this.#trial.hasProven(feeds);
   }
 
   #runHere(
@@ -161,6 +166,7 @@ export class PlacedSession implements Session {
     }
     const averageMicros = session.averageRunMs * 1000;
     if (averageMicros > this.#options.limits.inlineSlowRunMicros) {
+      this.#trial.forget();
       this.#move(`its runs on the serving thread took ${formatMicros(averageMicros)} on average`);
     }
     if (result === undefined) waiter.reject(failure);
@@ -180,6 +186,7 @@ export class PlacedSession implements Session {
         : `its calls take longer than the ${formatMicros(inlineSlowRunMicros)} for the serving thread`,
     );
     this.#lookAtMs = Number.POSITIVE_INFINITY; // small ones, which it is measured with, are not what it gets
+    this.#trial.begin();
     const pool = this.#home.kind === "moving" ? await this.#home.pool : undefined;
     if (pool !== undefined) return pool.run(feeds, fetches, options);
     // No pool can be made: slow is better than not at all.
@@ -230,7 +237,10 @@ export class PlacedSession implements Session {
     if (this.#looking !== undefined || this.#released !== undefined) return;
     this.#looking = this.#measure(pool)
       .then((micros) => {
-        if (micros < this.#options.limits.inlineThresholdMicros) this.#return(pool, micros);
+        const { inlineThresholdMicros } = this.#options.limits;
+        if (micros >= inlineThresholdMicros) return;
+        const limit = `the ${formatMicros(inlineThresholdMicros)} limit of the serving thread`;
+        this.#return(pool, `measured again: median run ${formatMicros(micros)}, under ${limit}`);
       })
       .catch((error: unknown) => {
         this.#logger.debug("a model could not be measured again", { model: this.name, error: errorMessage(error) });
@@ -251,12 +261,19 @@ export class PlacedSession implements Session {
     return median(micros);
   }
 
-  #return(pool: ThreadPool, micros: number): void {
-    if (this.#released !== undefined) return;
+  /** Calls that carry much have turned out to run in less than it takes to carry it to a thread. */
+  #returnForLarge(): void {
+    if (this.#home.kind !== "thread-pool") return;
+    this.#return(
+      this.#home.session,
+      "measured in a thread pool: its large calls run for less than their way to a thread costs",
+    );
+  }
+
+  #return(pool: ThreadPool, reason: string): void {
+    if (this.#released !== undefined || this.#home.session !== pool) return;
     const session = this.#options.openInline();
     if (session === undefined) return;
-    const { inlineThresholdMicros } = this.#options.limits;
-    const reason = `measured again: median run ${formatMicros(micros)}, under the ${formatMicros(inlineThresholdMicros)} limit of the serving thread`;
     this.#logger.info("a model moves to the serving thread", { model: this.name, reason });
     this.#leave(pool.counters);
     const { warmupRunMicros } = pool.placement;
@@ -265,10 +282,4 @@ export class PlacedSession implements Session {
     const ended = pool.release().finally(() => this.#left.delete(ended));
     this.#left.add(ended);
   }
-}
-
-function exceeds(feeds: ReadonlyMap<string, Tensor>, maxBytes: number): boolean {
-  let bytes = 0;
-  for (const tensor of NamedValues.from(feeds).items) if (isNumeric(tensor)) bytes += tensor.data.byteLength;
-  return bytes > maxBytes;
 }

@@ -1,0 +1,111 @@
+// Whether calls that carry much are short enough for the serving thread after all. How long they take is found out where it
+// harms nobody, in a thread pool.
+import type { Clock } from "../../clock.js";
+import { isNumeric, NamedValues, type Tensor } from "../../tensor/index.js";
+import type { Waiter } from "../../waiter.js";
+import type { RuntimeOptions } from "../runtime-options.js";
+import type { RunOptions, RunResult } from "../session.js";
+
+/** So many large calls in a row have to be short. */
+const neededRuns = 32;
+/** What carrying feeds to another thread costs, about: a copy, and the memory for it. */
+const carriedBytesPerMicro = 4096;
+/** Kinds of calls that are watched, and kinds that have been proven, at most. */
+const maxKinds = 8;
+/** After a model has come back, and had to leave again, it stays away so long; then twice as long, and so on. */
+const firstPauseMs = 10_000;
+const longestPauseMs = 3_600_000;
+
+/** Calls whose time can be foretold by their rows are of one kind; of the others, each with its exact shapes. */
+const foretold = "foretold";
+
+export class SizeTrial {
+  readonly #limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">;
+  readonly #clock: Clock;
+  readonly #onProven: () => void;
+  /** Short runs in a row of each kind; undefined while nothing is on trial. */
+  #shortRuns: Map<string, number> | undefined;
+  readonly #proven = new Set<string>();
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #pauseMs = firstPauseMs;
+
+  constructor(
+    limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">,
+    clock: Clock,
+    onProven: () => void,
+  ) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#onProven = onProven;
+  }
+
+  /** The model leaves the serving thread because of what its calls carry, or how long they will take for it. */
+  begin(): void {
+    this.#shortRuns ??= new Map();
+  }
+
+  /** Runs on the serving thread were slow: nothing is proven any more. */
+  forget(): void {
+    this.#shortRuns = undefined;
+    this.#proven.clear();
+  }
+
+  /** Whether calls of exactly these shapes were found to be short. */
+  hasProven(feeds: ReadonlyMap<string, Tensor>): boolean {
+    return this.#proven.size > 0 && this.#proven.has(kindOf(feeds));
+  }
+
+  /** @returns what the run in the pool is to report to, the waiter itself unless the call is on trial */
+  watch(
+    feeds: ReadonlyMap<string, Tensor>,
+    { expectedMs, expectedIsGuess = false }: RunOptions,
+    waiter: Waiter<RunResult>,
+  ): Waiter<RunResult> {
+    if (this.#shortRuns === undefined || this.#clock.now() < this.#notBeforeMs) return waiter;
+    const bytes = feedBytes(feeds);
+    if (bytes <= this.#limits.inlineMaxFeedBytes) return waiter;
+    // Before the run: feeds that were given away are empty after it.
+    const kind = expectedMs === undefined || expectedIsGuess ? kindOf(feeds) : foretold;
+    return {
+      resolve: (result) => {
+        if (this.#ran(kind, bytes, result.computeMs)) this.#onProven();
+        waiter.resolve(result);
+      },
+      reject: (error) => waiter.reject(error),
+    };
+  }
+
+  /** @returns whether that was the last run that was needed */
+  #ran(kind: string, bytes: number, computeMs: number): boolean {
+    if (this.#shortRuns === undefined) return false;
+    const { inlineThresholdMicros, inlineSlowRunMicros } = this.#limits;
+    const wayMicros = inlineThresholdMicros + bytes / carriedBytesPerMicro;
+    const short = computeMs * 1000 < Math.min(wayMicros, inlineSlowRunMicros);
+    const runs = short ? (this.#shortRuns.get(kind) ?? 0) + 1 : 0;
+    if (runs === 0 || (this.#shortRuns.size >= maxKinds && !this.#shortRuns.has(kind))) this.#shortRuns.clear();
+    this.#shortRuns.set(kind, runs);
+    if (runs < neededRuns) return false;
+    this.#shortRuns = undefined;
+    if (this.#proven.size >= maxKinds) this.#proven.clear();
+    if (kind !== foretold) this.#proven.add(kind);
+    this.#notBeforeMs = this.#clock.now() + this.#pauseMs;
+    this.#pauseMs = Math.min(2 * this.#pauseMs, longestPauseMs);
+    return true;
+  }
+}
+
+/** Of the tensors of numbers. */
+export function feedBytes(feeds: ReadonlyMap<string, Tensor>): number {
+  let bytes = 0;
+  for (const tensor of NamedValues.from(feeds).items) if (isNumeric(tensor)) bytes += tensor.data.byteLength;
+  return bytes;
+}
+
+function kindOf(feeds: ReadonlyMap<string, Tensor>): string {
+  const { names, items } = NamedValues.from(feeds);
+  let kind = "";
+  for (let index = 0; index < names.length; index++) {
+    kind += `${JSON.stringify(names[index])}${items[index]!.dtype}[${items[index]!.shape.join()}]`;
+  }
+  return kind;
+}
