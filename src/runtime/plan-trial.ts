@@ -35,7 +35,7 @@ export interface PlanMeasure {
 }
 
 /** A round of one plan takes about so long, or two runs of each session. */
-const roundMs = 40;
+const roundMs = 25;
 /** Sessions that take longer to make are not made for a trial. */
 const mostCreateMs = 500;
 /** Plans whose throughputs differ by less are equally good, and so are times. */
@@ -63,7 +63,7 @@ export function proposeTrial(
       : { poolSize: sessions, intraOpThreads: Math.floor(cpus / sessions) };
   // A session may hold its weights twice, as they are in the file and packed for its kernels.
   if (2 * other.poolSize * modelBytes > freeBytes / 2) return undefined;
-  const runsPerSession = Math.max(2, Math.min(100, Math.ceil((roundMs * 1000) / Math.max(1, warmupRunMicros))));
+  const runsPerSession = Math.max(2, Math.min(50, Math.ceil((roundMs * 1000) / Math.max(1, warmupRunMicros))));
   return { plan, other, runs: runsPerSession * Math.max(plan.poolSize, other.poolSize) };
 }
 

@@ -2,17 +2,19 @@ import { neverCancelled } from "../../cancellation.js";
 import { errorMessage } from "../../status.js";
 import type { Tensor } from "../../tensor/index.js";
 import { choosePlan, describePlan, type PlanMeasure, type PlanTrial } from "../plan-trial.js";
+import { median } from "../warm-up.js";
 import { ThreadPool, type ThreadPoolEnvironment, type ThreadPoolOptions } from "./thread-pool.js";
 import type { ModelWorker } from "./worker.js";
 
-const rounds = 2;
+const rounds = 5;
 const aloneRuns = 2;
 /** No run is begun later than this after the trial began. */
-const mostTrialMs = 2000;
+const mostTrialMs = 1500;
 
 /**
  * Opens a pool for each plan, runs both in turn with the same zeros, as calls would run, and keeps the better one. The
- * least disturbed round of each counts: the machine may have other things to do. A trial that fails decides nothing.
+ * machine may have other things to do meanwhile, and that must not look like a better plan: the model's plan counts by its
+ * best round, the other by its median one. A trial that fails decides nothing.
  * @param first a worker that has loaded the model with the trial's plan
  * @param now milliseconds
  */
@@ -47,16 +49,16 @@ export async function openMeasuredPool(
   async function measureInTurn(pools: readonly [ThreadPool, ThreadPool]): Promise<readonly [Measured, Measured]> {
     const endAt = now() + mostTrialMs;
     const alone: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-    const rate: [number, number] = [0, 0];
+    const rates: [number[], number[]] = [[], []];
     for (const index of [0, 1] as const) alone[index] = await leastRunMs(pools[index]);
     for (let round = 0; round < rounds && (round === 0 || now() < endAt); round += 1) {
       for (const index of [0, 1] as const) {
-        rate[index] = Math.max(rate[index], await runsPerSecond(pools[index], endAt));
+        rates[index].push(await runsPerSecond(pools[index], endAt));
       }
     }
     return [
-      { aloneMs: alone[0], runsPerSecond: rate[0] },
-      { aloneMs: alone[1], runsPerSecond: rate[1] },
+      { aloneMs: alone[0], runsPerSecond: Math.max(...rates[0]) },
+      { aloneMs: alone[1], runsPerSecond: median(rates[1]) },
     ];
   }
 
