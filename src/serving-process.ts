@@ -13,7 +13,7 @@ import { ProcessChannel } from "./processes/index.js";
 import { Server, type ServerFigures } from "./server.js";
 import { ReplicaRepository } from "./serving/index.js";
 import type { ChargeOffer, ServingProcessOffer, ServingProcessStart } from "./serving-process-offers.js";
-import { unavailable } from "./status.js";
+import { type StatusError, unavailable } from "./status.js";
 import { createLogger, InferenceStatistics } from "./telemetry/index.js";
 import { RemoteTraining } from "./training-between-processes.js";
 
@@ -37,7 +37,10 @@ const channel = new ProcessChannel<ChargeOffer, ServingProcessOffer>(
       socket.once("close", () => countConnections("ended"));
       server!.accept(socket, door);
     },
-    figures: ({ withLag }) => server!.metrics.snapshot(withLag),
+    figures({ withLag }) {
+      if (server === undefined) throw notOpened();
+      return server.metrics.snapshot(withLag);
+    },
     drain: () => server?.drain(),
     close: () => void end(),
   },
@@ -77,8 +80,12 @@ async function open({ options, version, processes, cpus }: ServingProcessStart):
 }
 
 function opened(): ReplicaRepository {
-  if (replica === undefined) throw unavailable("the serving process has not been opened");
+  if (replica === undefined) throw notOpened();
   return replica;
+}
+
+function notOpened(): StatusError {
+  return unavailable("the serving process has not been opened");
 }
 
 const control: ModelControl = {

@@ -221,6 +221,7 @@ describe("two serving processes", () => {
     );
     for (const lane of lanes) await lane.stop();
     assert.ok(failed().length < lanes.length && failed().every((code) => code === status.UNAVAILABLE), `${failed()}`);
+    assert.doesNotMatch(server.output, /internal error in a call between processes/);
     for (const client of clients) client[Symbol.dispose]();
   });
 
