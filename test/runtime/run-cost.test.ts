@@ -13,8 +13,30 @@ describe("RunCost", () => {
     const cost = new RunCost();
     cost.learn(1, 3);
     assert.equal(cost.expectedMs(2), 6);
-    assert.equal(cost.rowsWithin(7), 2);
-    assert.equal(cost.rowsWithin(1), 1);
+    assert.equal(cost.rowsWithin(10), 3);
+    cost.learn(1, 1);
+    assert.equal(cost.expectedMs(2), 2);
+  });
+
+  it("always lets two of the smallest run together: a row that was taken for dear would stay so for ever", () => {
+    const cost = new RunCost();
+    cost.learn(1, 50); // held up
+    assert.equal(cost.rowsWithin(0.5), 2);
+    const runs = [];
+    for (let run = 0; run < 20; run++) {
+      const rows = Math.min(256, cost.rowsWithin(0.5));
+      cost.learn(rows, 0.1 + 0.004 * (rows - 1));
+      runs.push(rows);
+    }
+    assert.ok(runs.at(-1)! > 90, String(runs));
+    // A bad spell, in which rows seem dearer than all that a run may take.
+    for (let run = 0; run < 300; run++) cost.learn(2, 5);
+    assert.equal(cost.rowsWithin(0.5), 2);
+    for (let run = 0; run < 100; run++) {
+      const rows = Math.min(256, cost.rowsWithin(0.5));
+      cost.learn(rows, 0.1 + 0.004 * (rows - 1));
+    }
+    assert.ok(cost.rowsWithin(0.5) > 90, String(cost.rowsWithin(0.5)));
   });
 
   it("tells what a run costs from what its rows do", () => {

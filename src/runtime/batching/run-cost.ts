@@ -32,6 +32,7 @@ export class RunCost {
         this.#smallestRuns <= enoughRuns
           ? Math.min(smallestMs, ms)
           : averaged(smallestMs, Math.min(ms, 2 * smallestMs));
+      if (this.#largerRuns === 0) this.#rowMs = this.#ms / rows;
     } else {
       // Fewer rows cannot have cost more.
       this.#ms = Math.min(smallestMs, ms);
@@ -60,11 +61,14 @@ export class RunCost {
     return runs >= enoughRuns;
   }
 
-  /** The most rows whose run is expected to take no longer; at least one. */
+  /**
+   * The most rows whose run is expected to take no longer, but at least twice the smallest: only runs of more rows show
+   * what a row costs, and one that was taken for dear would otherwise stay so for ever.
+   */
   rowsWithin(ms: number): number {
     if (this.#rows === 0) return Number.POSITIVE_INFINITY;
     const beyond = (ms - this.#ms) / this.#rowMs;
-    return Math.max(1, Math.floor(this.#rows + (this.#rowMs === 0 ? Number.POSITIVE_INFINITY : beyond)));
+    return Math.max(2 * this.#rows, Math.floor(this.#rows + (this.#rowMs === 0 ? Number.POSITIVE_INFINITY : beyond)));
   }
 }
 
