@@ -9,7 +9,7 @@ import type { EpochReport, Trainer } from "../trainer.js";
 import { openDataSets } from "./data-set-reader.js";
 import { readIfThere, writeDurably } from "./durable-file.js";
 import { tooLong } from "./job-deadline.js";
-import { evaluateServed, type PreparedJob, prepareJob } from "./prepare-job.js";
+import { evaluateServed, jobEvaluation, type PreparedJob, prepareJob } from "./prepare-job.js";
 import type { FromProcess, LastMessage, Task, TrainTask } from "./process-messages.js";
 
 export interface TaskContext {
@@ -211,7 +211,6 @@ const idleBytes = 400 * 2 ** 20;
 const megabytes = (bytes: number): number => Math.round(bytes / 2 ** 20);
 
 function toEpoch({ validation, ...epoch }: EpochReport): Extract<FromProcess, { kind: "epoch" }>["epoch"] {
-  if (validation === undefined) return epoch;
-  const { values, confusion, loss, rows } = validation;
-  return { ...epoch, validation: { metrics: { ...Object.fromEntries(values), loss }, rows, confusion } };
+  // Without the labels, which the job's evaluation has: an epoch is told often.
+  return validation === undefined ? epoch : { ...epoch, validation: jobEvaluation(validation, undefined) };
 }
