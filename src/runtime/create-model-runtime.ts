@@ -2,6 +2,7 @@ import type { Cancellation } from "../cancellation.js";
 import type { Clock, Timer } from "../clock.js";
 import { deadlineExceeded, errorMessage, unavailable } from "../status.js";
 import type { Logger } from "../telemetry/index.js";
+import { keepFreedMemory } from "../tensor/index.js";
 import type { LoadedModel, ModelRuntime } from "./model-runtime.js";
 import { InlineSession } from "./placement/inline.js";
 import type { LoadedMessage } from "./placement/messages.js";
@@ -84,6 +85,7 @@ class OnnxModelRuntime implements CountedModelRuntime {
     options: RuntimeOptions,
     { logger, clock, startThread = startWorkerThread, observer }: RuntimeEnvironment,
   ) {
+    keepFreedMemory();
     this.#options = options;
     this.#logger = logger;
     this.#clock = clock;

@@ -6,9 +6,14 @@ export interface RunOptions {
   readonly cancellation: Cancellation;
   /**
    * The caller will not look at the feeds again: arrays that own their whole buffer may be moved to another thread
-   * instead of copied, which leaves them empty here. Default false.
+   * instead of copied, or freed after the run, which leaves them empty here. Default false.
    */
   readonly feedsMayBeTaken?: boolean;
+  /**
+   * Whoever waits for the run has read the outputs when its resolve() returns: their memory may be freed then, which leaves
+   * them empty. Counts for runs that are started with startRun(): a promise's answer is read later. Default false.
+   */
+  readonly outputsAreBorrowed?: boolean;
   /** How long the run will take by what its rows have cost until now. Default undefined: nobody knows. */
   readonly expectedMs?: number | undefined;
   /** expectedMs comes from too few runs, and is rather too high. Default false. */

@@ -1,4 +1,5 @@
 export { discardBytes } from "./discard-bytes.js";
+export { discardTensor, discardTensors } from "./discard-tensors.js";
 export {
   type ElementType,
   type ElementTypeInfo,
@@ -10,6 +11,7 @@ export {
   type NumericData,
 } from "./dtype.js";
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
+export { keepFreedMemory } from "./keep-freed-memory.js";
 export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";
 export { NamedValues } from "./named-values.js";
 export { RawTensor } from "./raw-tensor.js";

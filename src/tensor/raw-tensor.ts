@@ -26,18 +26,24 @@ export class RawTensor implements Tensor {
     return this.#count;
   }
 
+  get byteLength(): number {
+    return this.#count * elementTypeInfo(this.dtype).bytesPerElement;
+  }
+
   get data(): NumericData {
-    if (this.#data === undefined) {
-      const { array, bytesPerElement } = elementTypeInfo(this.dtype);
-      const copy = Buffer.allocUnsafeSlow(this.#count * bytesPerElement); // a buffer of its own, and not zeroed first
-      this.copyTo(copy, 0);
-      this.#data = new array!(copy.buffer, copy.byteOffset, this.#count);
-    }
+    this.#data ??= this.copy();
     return this.#data;
   }
 
+  /** Another copy each time, with a buffer of its own, which the caller may do with as it likes. */
+  copy(): NumericData {
+    const { array } = elementTypeInfo(this.dtype);
+    const copy = Buffer.allocUnsafeSlow(this.byteLength); // not zeroed first
+    this.copyTo(copy, 0);
+    return new array!(copy.buffer, copy.byteOffset, this.#count);
+  }
+
   copyTo(target: Uint8Array, at: number): void {
-    const size = this.#count * elementTypeInfo(this.dtype).bytesPerElement;
-    target.set(this.#bytes.subarray(this.#start, this.#start + size), at);
+    target.set(this.#bytes.subarray(this.#start, this.#start + this.byteLength), at);
   }
 }

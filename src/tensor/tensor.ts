@@ -1,5 +1,6 @@
 import { invalidArgument } from "../status.js";
 import { type ElementType, elementTypeInfo, type NumericData } from "./dtype.js";
+import { RawTensor } from "./raw-tensor.js";
 
 /** Sizes of the dimensions, outermost first; [] is a scalar. */
 export type Shape = readonly number[];
@@ -36,6 +37,7 @@ export function elementCount(shape: Shape): number | undefined {
 
 /** Bytes of the elements; for strings, two a UTF-16 unit: what they weigh here, not on the wire. */
 export function byteLength(tensor: Tensor): number {
+  if (tensor instanceof RawTensor) return tensor.byteLength;
   if (isNumeric(tensor)) return tensor.data.byteLength;
   let bytes = 0;
   for (const text of tensor.data as readonly string[]) bytes += 2 * text.length;

@@ -5,6 +5,7 @@ import { after, describe, it } from "node:test";
 import { neverCancelled } from "../../src/cancellation.js";
 import type { Session } from "../../src/runtime/index.js";
 import { bytesOf, isNumeric, type NumericData, type Tensor } from "../../src/tensor/index.js";
+import { assertSame, borrow, filled, raw } from "../support/borrowed-outputs.js";
 import { carriedTypes, identityModel } from "../support/test-models.js";
 import { alwaysInline, alwaysPool, TestRuntime } from "../support/test-runtime.js";
 
@@ -62,6 +63,7 @@ for (const [placement, options] of [
         assert.equal(session.placement.kind, placement);
         const data = extremes[dtype]!;
         await comesBack(session, { dtype, shape: [data.length], data });
+        if (dtype !== "string") await comeBackOfMessages(session, dtype);
         await session.release();
       });
     }
@@ -120,6 +122,14 @@ async function comesBack(session: Session, x: Tensor): Promise<void> {
   assert.equal(y.data.constructor, x.data.constructor);
   if (isNumeric(x) && isNumeric(y)) assert.deepEqual(bytesOf(y.data), bytesOf(x.data));
   else assert.deepEqual(y.data, x.data);
+}
+
+/** None, few and many, their memory given back. */
+async function comeBackOfMessages(session: Session, dtype: Tensor["dtype"]): Promise<void> {
+  for (const bytes of [0, 8, 4096, 100_000]) {
+    const x = filled(dtype, bytes, 1);
+    assertSame((await borrow(session, raw(x))).seen, x);
+  }
 }
 
 /** Floats from their bit patterns: a NaN written as a number might lose its payload. */

@@ -1,7 +1,7 @@
 // A model on the serving thread, for models whose run is shorter than the way to another thread and back.
 import type { Clock } from "../../clock.js";
 import { deadlineExceeded, errorMessage } from "../../status.js";
-import type { Tensor } from "../../tensor/index.js";
+import { discardTensors, type Tensor } from "../../tensor/index.js";
 import type { RunOptions, RunResult } from "../session.js";
 import { warmupFeeds } from "../warm-up.js";
 import type { OpenedModel } from "./messages.js";
@@ -61,7 +61,7 @@ export class InlineSession {
   run(
     feeds: ReadonlyMap<string, Tensor>,
     fetches: readonly string[],
-    { cancellation: { reason, deadlineMs } }: RunOptions,
+    { cancellation: { reason, deadlineMs }, feedsMayBeTaken = false }: RunOptions,
   ): RunResult {
     const start = this.#clock.now();
     if (reason !== undefined || (deadlineMs !== undefined && start >= deadlineMs)) {
@@ -74,6 +74,8 @@ export class InlineSession {
     } catch (error) {
       this.#noteRun(start);
       throw runFailure(this.#name, errorMessage(error));
+    } finally {
+      if (feedsMayBeTaken) discardTensors(feeds);
     }
   }
 

@@ -6,7 +6,15 @@ import "./telemetry-off.js";
 import { createRequire } from "node:module";
 import { isMainThread } from "node:worker_threads";
 import type { SessionValueMetadata } from "../../onnx/index.js";
-import { discardBytes, elementCount, elementTypeOfOnnx, NamedValues, type Tensor } from "../../tensor/index.js";
+import {
+  discardBytes,
+  discardTensor,
+  elementCount,
+  elementTypeOfOnnx,
+  NamedValues,
+  RawTensor,
+  type Tensor,
+} from "../../tensor/index.js";
 
 /** What a session is made from. */
 export interface SessionSource {
@@ -104,16 +112,26 @@ class BoundSession implements NativeSession {
     if (this.#session === undefined) throw new Error("the session has been released");
     const feedsObject: Bag<NativeTensor> = new Bag();
     const { names, items } = NamedValues.from(feeds);
+    /** Of raw tensors, made for this run. */
+    const copies: Tensor[] = [];
     for (let index = 0; index < names.length; index++) {
-      const { dtype, shape, data } = items[index]!;
+      const tensor = items[index]!;
+      const { dtype, shape } = tensor;
+      const data = tensor instanceof RawTensor ? tensor.copy() : tensor.data;
       feedsObject[names[index]!] = new NativeTensor(dtype, data, shape);
+      if (tensor instanceof RawTensor) copies.push({ dtype, shape, data });
     }
     if (fetches !== this.#fetches) {
       this.#fetches = fetches;
       this.#fetchesObject = new Bag();
       for (const name of fetches) this.#fetchesObject[name] = null;
     }
-    const results = this.#session.run(feedsObject, this.#fetchesObject);
+    let results: Record<string, unknown>;
+    try {
+      results = this.#session.run(feedsObject, this.#fetchesObject);
+    } finally {
+      for (let index = 0; index < copies.length; index++) discardTensor(copies[index]!);
+    }
     const outputs: Tensor[] = [];
     for (const name of fetches) outputs.push(checkedOutput(name, results[name]));
     return new NamedValues(fetches, outputs);

@@ -6,7 +6,7 @@ import { neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { errorMessage, internal } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
-import type { Tensor } from "../../tensor/index.js";
+import { discardTensors, type Tensor } from "../../tensor/index.js";
 import { promiseOf, tell, type Waiter } from "../../waiter.js";
 import type { RuntimeOptions } from "../runtime-options.js";
 import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
@@ -101,7 +101,7 @@ export class PlacedSession implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+    return promiseOf((waiter) => this.start(feeds, fetches, { ...options, outputsAreBorrowed: false }, waiter));
   }
 
   start(
@@ -169,8 +169,12 @@ export class PlacedSession implements Session {
       this.#trial.forget();
       this.#move(`its runs on the serving thread took ${formatMicros(averageMicros)} on average`);
     }
-    if (result === undefined) waiter.reject(failure);
-    else waiter.resolve(result);
+    if (result === undefined) {
+      waiter.reject(failure);
+    } else {
+      waiter.resolve(result);
+      if (options.outputsAreBorrowed === true) discardTensors(result.outputs);
+    }
   }
 
   /** How long it takes is not known from warm-up runs with one row; the serving thread is not the place to find out. */

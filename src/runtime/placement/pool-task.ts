@@ -1,7 +1,7 @@
 import { type Cancellation, neverCancelled } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import type { StatusError } from "../../status.js";
-import type { Tensor } from "../../tensor/index.js";
+import { discardTensors, type Tensor } from "../../tensor/index.js";
 import type { Waiter } from "../../waiter.js";
 import type { RunOptions, RunResult } from "../session.js";
 import type { WorkerRun } from "./worker.js";
@@ -13,6 +13,7 @@ export class PoolTask implements WorkerRun {
   readonly feedsMayBeTaken: boolean;
   readonly cancellation: Cancellation;
   readonly calledAt: number;
+  readonly #outputsAreBorrowed: boolean;
   readonly #waiter: Waiter<RunResult>;
   readonly #clock: Clock;
   readonly #onRan: (computeMs: number | undefined) => void;
@@ -23,7 +24,7 @@ export class PoolTask implements WorkerRun {
   constructor(
     feeds: ReadonlyMap<string, Tensor>,
     fetches: readonly string[],
-    { cancellation, feedsMayBeTaken = false }: RunOptions,
+    { cancellation, feedsMayBeTaken = false, outputsAreBorrowed = false }: RunOptions,
     clock: Clock,
     onRan: (computeMs: number | undefined) => void,
     waiter: Waiter<RunResult>,
@@ -31,6 +32,7 @@ export class PoolTask implements WorkerRun {
     this.feeds = feeds;
     this.fetches = fetches;
     this.feedsMayBeTaken = feedsMayBeTaken;
+    this.#outputsAreBorrowed = outputsAreBorrowed;
     this.cancellation = cancellation;
     this.calledAt = clock.now();
     this.#clock = clock;
@@ -64,6 +66,7 @@ export class PoolTask implements WorkerRun {
   succeeded(outputs: ReadonlyMap<string, Tensor>, computeMs: number): void {
     this.#onRan(computeMs);
     this.#waiter.resolve({ outputs, queueMs: this.#startedAt! - this.calledAt, computeMs, batchSize: 0 });
+    if (this.#outputsAreBorrowed) discardTensors(outputs);
   }
 
   refused(error: StatusError): void {

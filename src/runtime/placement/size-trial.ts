@@ -1,14 +1,17 @@
 // Whether calls that carry much are short enough for the serving thread after all. How long they take is found out where it
 // harms nobody, in a thread pool.
 import type { Clock } from "../../clock.js";
-import { isNumeric, NamedValues, type Tensor } from "../../tensor/index.js";
+import { byteLength, isNumeric, NamedValues, type Tensor } from "../../tensor/index.js";
 import type { Waiter } from "../../waiter.js";
 import type { RuntimeOptions } from "../runtime-options.js";
 import type { RunOptions, RunResult } from "../session.js";
 
 /** So many large calls in a row have to be short. */
 const neededRuns = 32;
-/** What carrying feeds to another thread costs, about: a copy, and the memory for it. */
+/**
+ * What carrying feeds to another thread and as much back costs, about, beside a hop: no copy, but the memory is in no cache
+ * that is near. Measured with 1 MB each way: 200 to 330 µs of CPU, on one core as on two.
+ */
 const carriedBytesPerMicro = 4096;
 /** Kinds of calls that are watched, and kinds that have been proven, at most. */
 const maxKinds = 8;
@@ -97,7 +100,7 @@ export class SizeTrial {
 /** Of the tensors of numbers. */
 export function feedBytes(feeds: ReadonlyMap<string, Tensor>): number {
   let bytes = 0;
-  for (const tensor of NamedValues.from(feeds).items) if (isNumeric(tensor)) bytes += tensor.data.byteLength;
+  for (const tensor of NamedValues.from(feeds).items) if (isNumeric(tensor)) bytes += byteLength(tensor);
   return bytes;
 }
 

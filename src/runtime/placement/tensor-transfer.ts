@@ -13,7 +13,7 @@ const smallBytes = 4096;
 /**
  * Makes tensors fit to be posted. A view into a larger buffer, as a request's tensors mostly are, is copied here, once:
  * posting the view would copy all of the buffer, and moving the buffer would take it from others. So is shared memory,
- * which the runtime refuses.
+ * which the runtime refuses, and so are raw tensors, which have no data before.
  * @param mayTake the caller gives whole buffers away
  */
 export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boolean): Shipment {
@@ -21,19 +21,20 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
   let changed: Map<string, Tensor> | undefined;
   for (const [name, tensor] of tensors) {
     if (!isNumeric(tensor)) continue;
-    const data: NumericData = tensor.data;
-    const whole = data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer;
-    if (whole && (mayTake || data.byteLength < smallBytes) && tensor instanceof RawTensor) {
-      changed ??= new Map(tensors);
-      changed.set(name, { dtype: tensor.dtype, shape: tensor.shape, data });
+    let copy: NumericData;
+    if (tensor instanceof RawTensor) {
+      copy = tensor.copy();
+    } else {
+      const data: NumericData = tensor.data;
+      const whole = data.byteLength === data.buffer.byteLength && data.buffer instanceof ArrayBuffer;
+      if (whole && data.byteLength < smallBytes) continue;
+      if (whole && mayTake) {
+        if (!transfer.includes(data.buffer as ArrayBuffer)) transfer.push(data.buffer as ArrayBuffer);
+        continue;
+      }
+      // Also where postMessage could copy: it does so twice, into its message and out again.
+      copy = data.slice();
     }
-    if (whole && data.byteLength < smallBytes) continue;
-    if (whole && mayTake) {
-      if (!transfer.includes(data.buffer as ArrayBuffer)) transfer.push(data.buffer as ArrayBuffer);
-      continue;
-    }
-    // Also where postMessage could copy: it does so twice, into its message and out again.
-    const copy = data.slice();
     if (copy.byteLength >= smallBytes) transfer.push(copy.buffer as ArrayBuffer);
     changed ??= new Map(tensors);
     changed.set(name, { dtype: tensor.dtype, shape: tensor.shape, data: copy });

@@ -118,7 +118,7 @@ export class ThreadPool implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+    return promiseOf((waiter) => this.start(feeds, fetches, { ...options, outputsAreBorrowed: false }, waiter));
   }
 
   start(

@@ -2,6 +2,7 @@
 // release, between two runs: a thread that is stopped from outside during a run takes the whole process with it.
 import { parentPort } from "node:worker_threads";
 import { Code, errorMessage, StatusError } from "../../status.js";
+import { discardTensors } from "../../tensor/index.js";
 import { Claim, type Claims, claim, type FromWorker, type RunMessage, type ToWorker } from "./messages.js";
 import type { NativeSession } from "./native-session.js";
 import { joinModel, loadModel, type Opening } from "./open-model.js";
@@ -53,6 +54,8 @@ function run(on: NativeSession, { id, feeds, fetches }: RunMessage): void {
     send({ kind: "ran", id, outputs: tensors, computeMs }, transfer);
   } catch (error) {
     send({ kind: "run-failed", id, text: errorMessage(error) });
+  } finally {
+    discardTensors(feeds); // they came here for good
   }
 }
 
