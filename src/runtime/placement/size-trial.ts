@@ -6,8 +6,15 @@ import type { Waiter } from "../../waiter.js";
 import type { RuntimeOptions } from "../runtime-options.js";
 import type { RunOptions, RunResult } from "../session.js";
 
-/** So many large calls in a row have to be short. */
+/** So many more large calls have to be short than the long ones among them take back. */
 const neededRuns = 32;
+/**
+ * What one long run takes back. It is mostly a short one that lost its core on the way: on a server that is busy, a quarter
+ * of the runs of a model that copies 1 MB took up to twice their time. With a third of them long, nothing is ever proven.
+ */
+const takenByLong = 2;
+/** But a run beyond so many times what is too slow for the serving thread takes back all. */
+const mostSlowness = 2;
 /**
  * What carrying feeds to another thread and as much back costs, about, beside a hop: no copy, but the memory is in no cache
  * that is near. Measured with 1 MB each way: 200 to 330 µs of CPU, on one core as on two.
@@ -26,7 +33,7 @@ export class SizeTrial {
   readonly #limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">;
   readonly #clock: Clock;
   readonly #onProven: () => void;
-  /** Short runs in a row of each kind; undefined while nothing is on trial. */
+  /** Short runs of each kind, less what long ones took back; undefined while nothing is on trial. */
   #shortRuns: Map<string, number> | undefined;
   readonly #proven = new Set<string>();
   #notBeforeMs = Number.NEGATIVE_INFINITY;
@@ -84,8 +91,10 @@ export class SizeTrial {
     const { inlineThresholdMicros, inlineSlowRunMicros } = this.#limits;
     const wayMicros = inlineThresholdMicros + bytes / carriedBytesPerMicro;
     const short = computeMs * 1000 < Math.min(wayMicros, inlineSlowRunMicros);
-    const runs = short ? (this.#shortRuns.get(kind) ?? 0) + 1 : 0;
-    if (runs === 0 || (this.#shortRuns.size >= maxKinds && !this.#shortRuns.has(kind))) this.#shortRuns.clear();
+    const tooSlow = computeMs * 1000 > mostSlowness * inlineSlowRunMicros;
+    const before = tooSlow ? 0 : (this.#shortRuns.get(kind) ?? 0);
+    const runs = short ? before + 1 : Math.max(0, before - takenByLong);
+    if (tooSlow || (this.#shortRuns.size >= maxKinds && !this.#shortRuns.has(kind))) this.#shortRuns.clear();
     this.#shortRuns.set(kind, runs);
     if (runs < neededRuns) return false;
     this.#shortRuns = undefined;
