@@ -115,6 +115,9 @@ export function buildStepGraph(
   // Two parameters that are only added have the same gradient; outputs must have names of their own.
   const outputs = new Map([...gradients].map(([name, gradient]) => [name, emitter.op("Identity", [gradient])]));
   for (const name of gradients.keys()) feedInitializer(graph, name);
+  // Loops keep values of their steps for the way back, which only now are known.
+  const activationBytes = (bytesOfValues(infos.values()) * batchSize) / probedRows;
+  requireMemory(`the values between ${batchSize} rows and their loss`, activationBytes, memoryBytes);
   graph.outputs = [];
   for (const name of [site.loss, ...outputs.values(), ...statistics.map(({ output }) => output)]) {
     graph.output(name);
@@ -128,7 +131,7 @@ export function buildStepGraph(
     statistics,
     openBatch,
     target: site.target,
-    activationBytes: (bytesOfValues(infos.values()) * batchSize) / probedRows,
+    activationBytes,
   };
 }
 

@@ -44,6 +44,23 @@ checkGradients("Scan", [
     },
   },
   {
+    name: "rows as columns; a matrix from around the body on the left of a product, and one of the body's own",
+    inputs: [{ shape: [3, "N"] }, { shape: [3, 3] }, { shape: [4, "N", 3] }, { shape: [3, 1] }],
+    build: (e, [h, w, x, bias], real) => {
+      const graph = new Graph(e.graph);
+      const body = new GraphEmitter(graph);
+      const state = graph.input(graph.fresh("h"), real, [3, undefined]);
+      const row = graph.input(graph.fresh("x"), real, [undefined, 3]);
+      const own = body.constant(real, [3, 3], [0.5, -0.2, 0.1, 0.3, 0.4, -0.6, 0.2, 0.7, -0.3]);
+      const fromInput = body.op("Gemm", [w!, row, bias!], { transB: 1 });
+      const next = body.op("Tanh", [body.op("Gemm", [own, body.op("Gemm", [w!, state, fromInput])])]);
+      graph.output(next, real, [3, undefined]);
+      graph.output(body.transpose(body.mul(next, next), [1, 0]), real, [undefined, 3]);
+      const [last, all] = e.ops("Scan", [h!, x!], 2, { body: graph, num_scan_inputs: 1 });
+      return e.concat([all!, e.unsqueeze(e.transpose(last!, [1, 0]), [0])], 0);
+    },
+  },
+  {
     name: "a Scan within a Scan",
     inputs: [{ shape: [2, 3] }, { shape: [3, 3] }, { shape: [4, 2, 3] }],
     build: (e, [h, w, x], real) => {

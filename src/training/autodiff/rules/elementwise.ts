@@ -117,7 +117,8 @@ export const elementwiseRules = singleRules({
     const below = g.add(y, g.number(alpha * gamma, x));
     return g.where(g.greater(x, g.number(0, x)), g.mul(dY, g.number(gamma, x)), g.mul(dY, below));
   }),
-  Sigmoid: unary((g, dY, _x, y) => g.mul(dY, g.mul(y, g.sub(g.number(1, y), y)))),
+  // dY·Y first: behind a gate Y·b that is dY'·Y·b, in which a loop's step finds a product that it already has.
+  Sigmoid: unary((g, dY, _x, y) => g.mul(g.mul(dY, y), g.sub(g.number(1, y), y))),
   Tanh: unary((g, dY, _x, y) => g.mul(dY, oneMinusSquare(g, y))),
   Softplus: unary((g, dY, x) => g.mul(dY, g.op("Sigmoid", [x]))),
   Softsign: unary((g, dY, x) => {

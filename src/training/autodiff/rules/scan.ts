@@ -1,9 +1,9 @@
-import { capturesOf, type Graph } from "../../../onnx/index.js";
+import { capturesOf, type Graph, type GraphNode } from "../../../onnx/index.js";
 import { internal } from "../../../status.js";
 import { GraphEmitter } from "../../graph-emitter.js";
 import { type GradientRule, type GradientRules, type PreparedScan, type RuleNode, range } from "../gradient-rule.js";
 import type { ValueInfo } from "../value-info.js";
-import { keepForwardValues, ReverseLoop, runAheadOfLoop, sumOverSteps } from "./reverse-loop.js";
+import { keepForwardValues, ReverseLoop, sumOverSteps, turnAheadOfLoop } from "./reverse-loop.js";
 
 // The steps run backwards. Each takes what it needs of the forward step, and sends gradients from its results to its
 // inputs; what it reads from around the body collects a gradient over all steps.
@@ -50,9 +50,10 @@ const scan: GradientRule = (g, n, dYs) => {
     state.next = gradientOf(stateNames[i]!);
   });
   const collected = graded.map((input, i) => loop.collect(gradientOf(inputNames[i]!), 1 - isBackwards(input)));
-  keepForwardValues(g, loop, n.node, infos, forwardNodes);
-  const sums = captured.map((value) => sumOverSteps(g, loop, value, gradientOf(value)));
-  runAheadOfLoop(g, loop);
+  const ofCaptured = captured.map(gradientOf);
+  keepForwardValues(g, loop, n.node, infos, forwardNodes, ofCaptured);
+  const sums = captured.map((value, i) => sumOverSteps(g, loop, value, ofCaptured[i]!));
+  turnAheadOfLoop(g, loop);
   const names = loop.run();
 
   const result: (string | undefined)[] = n.node.inputs.map(() => undefined);
@@ -65,8 +66,26 @@ const scan: GradientRule = (g, n, dYs) => {
   captured.forEach((value, i) => {
     for (const sum of sums[i]!) g.addCapturedGradient(value, sum(names));
   });
+  dropUnread(g.graph, n.node, incomingStates);
   return result;
 };
+
+/** Takes results that nothing reads from a Scan: each would be written at every step. */
+function dropUnread(graph: Graph, scan: GraphNode, results: readonly string[]): void {
+  const read = new Set(graph.nodes.flatMap((node) => [...node.inputs, ...capturesOf(node)]));
+  const body = scan.attributes.get("body") as Graph;
+  const states = scan.inputs.length - (scan.attributes.get("num_scan_inputs") as number);
+  for (const result of results) {
+    if (read.has(result)) continue;
+    const index = scan.outputs.indexOf(result);
+    scan.outputs.splice(index, 1);
+    body.outputs.splice(index, 1);
+    const directions = scan.attributes.get("scan_output_directions") as readonly number[] | undefined;
+    if (directions !== undefined) {
+      scan.attributes.set("scan_output_directions", directions.toSpliced(index - states, 1));
+    }
+  }
+}
 
 interface ScanShape {
   readonly body: Graph;
