@@ -1,5 +1,13 @@
 // How tensors get to another thread. Their buffers can be moved, which leaves them empty here, or copied.
-import { isNumeric, type NumericData, RawTensor, type Tensor } from "../../tensor/index.js";
+import {
+  bytesOf,
+  type ElementType,
+  isNumeric,
+  type NumericData,
+  RawTensor,
+  type Tensor,
+  viewAs,
+} from "../../tensor/index.js";
 
 export interface Shipment {
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -33,7 +41,7 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
         continue;
       }
       // Also where postMessage could copy: it does so twice, into its message and out again.
-      copy = data.slice();
+      copy = copyOf(tensor.dtype, data);
     }
     if (copy.byteLength >= smallBytes) transfer.push(copy.buffer as ArrayBuffer);
     changed ??= new Map(tensors);
@@ -42,4 +50,11 @@ export function shipTensors(tensors: ReadonlyMap<string, Tensor>, mayTake: boole
   // What is posted loses its class: a Map stays one.
   if (changed === undefined && !(tensors instanceof Map)) changed = new Map(tensors);
   return { tensors: changed ?? tensors, transfer };
+}
+
+/** As slice(), which fills the memory with zeros first. */
+function copyOf(dtype: ElementType, data: NumericData): NumericData {
+  const copy = Buffer.allocUnsafeSlow(data.byteLength);
+  copy.set(bytesOf(data));
+  return viewAs(dtype, copy);
 }
