@@ -27,9 +27,13 @@ export interface BoundSignature {
   /** Names of the inputs' tensors in the graph. */
   readonly feeds: readonly string[];
   readonly outputs: readonly BoundOutput[];
+  /** Of the outputs, in their order. */
+  readonly outputAliases: readonly string[];
   readonly outputByAlias: ReadonlyMap<string, BoundOutput>;
   /** Names of all outputs' tensors, each once. */
   readonly fetches: readonly string[];
+  /** Each output has a tensor of its own: fetches and outputs have one order. */
+  readonly fetchesAreOutputs: boolean;
   /** Names of dimensions that occur more than once among the inputs, and so must have one size in a call. */
   readonly sharedSymbols: readonly string[];
   readonly hasDefaults: boolean;
@@ -59,12 +63,15 @@ function makeBinding(signature: Signature): BoundSignature {
     }),
   }));
   const outputs = [...signature.outputs].map(([alias, { name }]) => ({ alias, name }));
+  const fetches = [...new Set(outputs.map(({ name }) => name))];
   return {
     inputs,
     feeds: inputs.map(({ spec }) => spec.name),
     outputs,
+    outputAliases: outputs.map(({ alias }) => alias),
     outputByAlias: new Map(outputs.map((output) => [output.alias, output])),
-    fetches: [...new Set(outputs.map(({ name }) => name))],
+    fetches,
+    fetchesAreOutputs: fetches.length === outputs.length,
     sharedSymbols,
     hasDefaults: inputs.some(({ defaultValue }) => defaultValue !== undefined),
   };
@@ -92,9 +99,10 @@ export function matchInputs(
   if (request.size > inputs.length || (request.size < inputs.length && !binding.hasDefaults)) {
     throw inputSizeMismatch(inputs, request);
   }
-  const matched: (TensorSource | undefined)[] = [];
+  const matched = new Array<TensorSource | undefined>(inputs.length);
   let used = 0;
-  for (const input of inputs) {
+  for (let index = 0; index < inputs.length; index++) {
+    const input = inputs[index]!;
     const source = request.get(input.alias);
     if (source === undefined) {
       if (input.defaultValue === undefined) throw inputMissing(input, inputs, request);
@@ -102,7 +110,7 @@ export function matchInputs(
       if (source.invalid !== undefined) throw unreadableTensor(input.alias, source.invalid);
       used++;
     }
-    matched.push(source);
+    matched[index] = source;
   }
   if (used < request.size) throw invalidName(inputs, request);
   return matched;
@@ -188,8 +196,8 @@ export function checkValues(
     }
   }
   // The size each shared symbol has in this call, and the input that said so first.
-  const sizes: number[] = [];
-  const saidBy: string[] = [];
+  const sizes: number[] = binding.sharedSymbols.length === 0 ? none : [];
+  const saidBy: string[] = binding.sharedSymbols.length === 0 ? none : [];
   for (let i = 0; i < inputs.length; i++) {
     const { dimensions, spec, alias } = inputs[i]!;
     if (dimensions === undefined) continue;
@@ -215,6 +223,9 @@ export function checkValues(
     }
   }
 }
+
+/** Never written to. */
+const none: never[] = [];
 
 function shapeMismatch(model: string, alias: string, spec: TensorSpec, got: Shape) {
   return invalidArgument(

@@ -12,6 +12,7 @@ import { type ElementType, isNumeric, NamedValues, type RawTensor, type Shape, t
 import { promiseOf, tell, type Waiter } from "../waiter.js";
 import {
   type BoundOutput,
+  type BoundSignature,
   bindSignature,
   checkValues,
   emptyTensor,
@@ -78,6 +79,11 @@ export interface PredictResult extends PredictResponse {
 export interface PredictOptions {
   /** Refuse signatures whose method is none of predict, classify, regress. Default false, as TensorFlow Serving. */
   readonly enableSignatureMethodNameCheck?: boolean;
+  /**
+   * Whoever waits has read the outputs when its resolve() returns: their memory is used again then. Counts for
+   * startPredict(): a promise's answer is read later. Default false.
+   */
+  readonly outputsAreBorrowed?: boolean;
   /** How a door words that there is no such signature. Default: gRPC's FAILED_PRECONDITION. */
   readonly signatureNotFound?: (key: string) => StatusError;
 }
@@ -95,7 +101,8 @@ export function predict(
   cancellation: Cancellation,
   options: PredictOptions = {},
 ): Promise<PredictResult> {
-  return promiseOf((waiter) => startPredict(repository, request, cancellation, options, waiter));
+  const own = { ...options, outputsAreBorrowed: false };
+  return promiseOf((waiter) => startPredict(repository, request, cancellation, own, waiter));
 }
 
 /** As predict(), without a promise. */
@@ -106,40 +113,20 @@ export function startPredict(
   options: PredictOptions,
   waiter: Waiter<PredictResult>,
 ): void {
-  let prediction: HeldServable | undefined;
+  let handle: ServableHandle | undefined;
   try {
     const { modelSpec } = request;
     if (modelSpec === undefined) throw missingModelSpec();
-    const handle = repository.getServableHandle(modelSpec);
-    prediction = new HeldServable(handle, waiter);
+    handle = repository.getServableHandle(modelSpec);
     const { servable } = handle;
     const signature = findSignature(servable, modelSpec.signatureName, options.signatureNotFound);
     if (options.enableSignatureMethodNameCheck === true) checkMethodName(signature);
     request.onResolved?.(servable.id, signature);
-    startSignature(servable, signature, request, cancellation, prediction);
+    const { outputsAreBorrowed = false } = options;
+    startSignature(servable, signature, request, cancellation, outputsAreBorrowed, handle, waiter);
   } catch (error) {
-    (prediction ?? waiter).reject(error);
-  }
-}
-
-/** Holds a servable until its run is over: an open handle is what keeps a version from being unloaded. */
-class HeldServable implements Waiter<PredictResult> {
-  readonly #handle: ServableHandle;
-  readonly #waiter: Waiter<PredictResult>;
-
-  constructor(handle: ServableHandle, waiter: Waiter<PredictResult>) {
-    this.#handle = handle;
-    this.#waiter = waiter;
-  }
-
-  resolve(result: PredictResult): void {
-    this.#handle[Symbol.dispose]();
-    this.#waiter.resolve(result);
-  }
-
-  reject(error: unknown): void {
-    this.#handle[Symbol.dispose]();
-    this.#waiter.reject(error);
+    handle?.[Symbol.dispose]();
+    waiter.reject(error);
   }
 }
 
@@ -188,15 +175,20 @@ export function runSignature(
   call: SignatureCall,
   cancellation: Cancellation,
 ): Promise<PredictResult> {
-  return promiseOf((waiter) => startSignature(servable, signature, call, cancellation, waiter));
+  return promiseOf((waiter) => startSignature(servable, signature, call, cancellation, false, undefined, waiter));
 }
 
-/** As runSignature(), without a promise; throws what it finds wrong before the run. */
+/**
+ * As runSignature(), without a promise; throws what it finds wrong before the run.
+ * @param handle given back when the run is over: an open handle is what keeps a version from being unloaded
+ */
 function startSignature(
   servable: Servable,
   signature: Signature,
   call: SignatureCall,
   cancellation: Cancellation,
+  outputsAreBorrowed: boolean,
+  handle: ServableHandle | undefined,
   waiter: Waiter<PredictResult>,
 ): void {
   const binding = bindSignature(signature);
@@ -209,11 +201,15 @@ function startSignature(
     servable.id.name,
   );
   if (signature.features !== undefined) {
-    tell(runOnExamples(servable, signature, sources[0]!, outputs, cancellation), waiter);
+    const run = runOnExamples(servable, signature, sources[0]!, outputs, cancellation);
+    tell(
+      run.finally(() => handle?.[Symbol.dispose]()),
+      waiter,
+    );
     return;
   }
   const { refusesEmptyTensors } = servable.description;
-  const tensors: Tensor[] = [];
+  const tensors = new Array<Tensor>(inputs.length);
   for (let i = 0; i < inputs.length; i++) {
     const { alias, defaultValue } = inputs[i]!;
     const source = sources[i];
@@ -221,7 +217,7 @@ function startSignature(
     if (refusesEmptyTensors !== undefined && shape.includes(0)) {
       throw emptyTensor(servable.id.name, alias, shape, refusesEmptyTensors);
     }
-    tensors.push(source === undefined ? copyOf(defaultValue!) : decode(alias, source));
+    tensors[i] = source === undefined ? copyOf(defaultValue!) : decode(alias, source);
   }
   const all = outputs === binding.outputs;
   const fetches = all ? binding.fetches : [...new Set(outputs.map(({ name }) => name))];
@@ -230,8 +226,8 @@ function startSignature(
     servable.session,
     new NamedValues(binding.feeds, tensors),
     fetches,
-    { cancellation, feedsMayBeTaken: true },
-    new SignatureRun(servable, signature, outputs, rows, waiter),
+    { cancellation, feedsMayBeTaken: true, outputsAreBorrowed },
+    new SignatureRun(servable, signature, binding, outputs, rows, handle, waiter),
   );
 }
 
@@ -239,40 +235,41 @@ function startSignature(
 class SignatureRun implements Waiter<RunResult> {
   readonly #servable: Servable;
   readonly #signature: Signature;
+  readonly #binding: BoundSignature;
   readonly #outputs: readonly BoundOutput[];
   readonly #rows: number;
+  readonly #handle: ServableHandle | undefined;
   readonly #waiter: Waiter<PredictResult>;
 
   constructor(
     servable: Servable,
     signature: Signature,
+    binding: BoundSignature,
     outputs: readonly BoundOutput[],
     rows: number,
+    handle: ServableHandle | undefined,
     waiter: Waiter<PredictResult>,
   ) {
     this.#servable = servable;
     this.#signature = signature;
+    this.#binding = binding;
     this.#outputs = outputs;
     this.#rows = rows;
+    this.#handle = handle;
     this.#waiter = waiter;
   }
 
-  resolve({ outputs, queueMs, computeMs, batchSize }: RunResult): void {
-    const aliases: string[] = [];
-    const tensors: Tensor[] = [];
-    for (const { alias, name } of this.#outputs) {
-      const tensor = outputs.get(name);
-      if (tensor === undefined) {
-        this.reject(unknown("Predict internal error"));
-        return;
-      }
-      aliases.push(alias);
-      tensors.push(tensor);
+  resolve({ outputs: fetched, queueMs, computeMs, batchSize }: RunResult): void {
+    const outputs = this.#byAlias(fetched);
+    if (outputs === undefined) {
+      this.reject(unknown("Predict internal error"));
+      return;
     }
+    this.#handle?.[Symbol.dispose]();
     this.#waiter.resolve({
       servableId: this.#servable.id,
       signature: this.#signature,
-      outputs: new NamedValues(aliases, tensors),
+      outputs,
       queueMs,
       computeMs,
       batchSize,
@@ -281,7 +278,24 @@ class SignatureRun implements Waiter<RunResult> {
   }
 
   reject(error: unknown): void {
+    this.#handle?.[Symbol.dispose]();
     this.#waiter.reject(error);
+  }
+
+  /** undefined: one is missing. */
+  #byAlias(fetched: ReadonlyMap<string, Tensor>): NamedValues<Tensor> | undefined {
+    const { outputs, outputAliases, fetches, fetchesAreOutputs } = this.#binding;
+    const all = this.#outputs === outputs;
+    if (all && fetchesAreOutputs && fetched instanceof NamedValues && fetched.names === fetches) {
+      return new NamedValues(outputAliases, fetched.items as readonly Tensor[]);
+    }
+    const tensors: Tensor[] = [];
+    for (const { name } of this.#outputs) {
+      const tensor = fetched.get(name);
+      if (tensor === undefined) return undefined;
+      tensors.push(tensor);
+    }
+    return new NamedValues(all ? outputAliases : this.#outputs.map(({ alias }) => alias), tensors);
   }
 }
 

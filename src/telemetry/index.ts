@@ -1,5 +1,5 @@
 export { type AccessLog, silentAccessLog } from "./access-log.js";
-export type { CallRecord } from "./call-record.js";
+export { type CallRecord, NewCallRecord } from "./call-record.js";
 export { createLogger, type LoggerOptions, type RootLogger } from "./create-logger.js";
 export { type EventLoopLag, EventLoopMonitor } from "./event-loop-lag.js";
 export {

@@ -46,6 +46,8 @@ const maxBatchSizes = 1024;
 
 export class InferenceStatistics {
   readonly #byModel = new Map<string, Map<bigint, VersionStatistics>>();
+  /** Of the version that was asked last. */
+  #latest: VersionStatistics | undefined;
 
   /** Once for each inference, when it has been answered, well or not. */
   observe(record: CallRecord, version: bigint, code: Code, durationMs: number, wallTimeMs: number): void {
@@ -108,9 +110,12 @@ export class InferenceStatistics {
 
   forget(model: string, version: bigint): void {
     this.#byModel.get(model)?.delete(version);
+    this.#latest = undefined;
   }
 
   #of(model: string, version: bigint): VersionStatistics {
+    const latest = this.#latest;
+    if (latest !== undefined && latest.version === version && latest.model === model) return latest;
     let versions = this.#byModel.get(model);
     if (versions === undefined) {
       versions = new Map();
@@ -121,6 +126,7 @@ export class InferenceStatistics {
       statistics = emptyStatistics(model, version);
       versions.set(version, statistics);
     }
+    this.#latest = statistics;
     return statistics;
   }
 }

@@ -3,8 +3,8 @@ import { NamedValues } from "./named-values.js";
 import { RawTensor } from "./raw-tensor.js";
 import { isNumeric, type Tensor } from "./tensor.js";
 
-/** Smaller ones cost less as garbage. */
-const smallBytes = 4096;
+/** Smaller tensors cost less as garbage. */
+export const discardedFromBytes = 4096;
 
 /**
  * Frees the memory of tensors that have it for themselves; they are empty afterwards. Those of a server carry hundreds of
@@ -18,5 +18,5 @@ export function discardTensors(tensors: ReadonlyMap<string, Tensor>): void {
 
 export function discardTensor(tensor: Tensor): void {
   if (!isNumeric(tensor) || tensor instanceof RawTensor) return;
-  if (tensor.data.byteLength >= smallBytes) discardBytes(tensor.data);
+  if (tensor.data.byteLength >= discardedFromBytes) discardBytes(tensor.data);
 }

@@ -110,11 +110,15 @@ export const elementTypes: readonly ElementTypeInfo[] = [
 
 const byName = new Map(elementTypes.map((info) => [info.name, info]));
 const byOnnx = new Map(elementTypes.map((info) => [info.onnx, info]));
-const byTensorflow = new Map(elementTypes.map((info) => [info.tensorflow, info]));
+const byTensorflow: (ElementTypeInfo | undefined)[] = [];
+for (const info of elementTypes) byTensorflow[info.tensorflow] = info;
+let latest = elementTypes[0]!;
 const byOpenInference = new Map(elementTypes.map((info) => [info.openInference, info]));
 
 export function elementTypeInfo(name: ElementType): ElementTypeInfo {
-  return byName.get(name)!;
+  // Mostly it is the type that was asked for before, and a look into a map costs as much as moving a small tensor.
+  if (latest.name !== name) latest = byName.get(name)!;
+  return latest;
 }
 /** By onnx.TensorProto.DataType; undefined for a number not in the table. */
 export function elementTypeOfOnnx(number: number): ElementTypeInfo | undefined {
@@ -122,7 +126,7 @@ export function elementTypeOfOnnx(number: number): ElementTypeInfo | undefined {
 }
 /** By tensorflow.DataType; undefined for a number not in the table. */
 export function elementTypeOfTensorflow(number: number): ElementTypeInfo | undefined {
-  return byTensorflow.get(number);
+  return byTensorflow[number];
 }
 /** By the Open Inference Protocol's name; undefined for a name not in the table. */
 export function elementTypeOfOpenInference(name: string): ElementTypeInfo | undefined {

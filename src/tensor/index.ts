@@ -1,5 +1,5 @@
 export { discardBytes } from "./discard-bytes.js";
-export { discardTensor, discardTensors } from "./discard-tensors.js";
+export { discardedFromBytes, discardTensor, discardTensors } from "./discard-tensors.js";
 export {
   type ElementType,
   type ElementTypeInfo,
@@ -10,6 +10,7 @@ export {
   elementTypes,
   type NumericData,
 } from "./dtype.js";
+export { copyBytes, readElements, writeElements } from "./element-bytes.js";
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
 export { keepFreedMemory } from "./keep-freed-memory.js";
 export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";

@@ -115,7 +115,13 @@ function publishModels(): Map<string, string> {
 async function startOnnxd(paths: ReadonlyMap<string, string>): Promise<Contestant> {
   const config = models.writeConfig(Object.fromEntries([...paths.keys(), "identity"].map((name) => [name, ""])));
   const onnxd = await start(ports.served, process.execPath, [
-    ...[join(repositoryRoot, "dist", "src", "main.js"), "serve", `--model_config_file=${config}`],
+    // As npm start and the command onnxd start it.
+    ...[
+      "--max-semi-space-size=4",
+      join(repositoryRoot, "dist", "src", "main.js"),
+      "serve",
+      `--model_config_file=${config}`,
+    ],
     ...["--access_log=false", "--log_level=error", "--bind_address=127.0.0.1"],
     ...[`--port=${ports.served}`, `--rest_api_port=${ports.rest}`],
   ]);

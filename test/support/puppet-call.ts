@@ -1,3 +1,4 @@
+import { bytesOfMessage, type EncodableMessage } from "../../src/api/codecs/encodable-message.js";
 import type { HeaderField, TransportCall } from "../../src/api/grpc/dispatch.js";
 import type { Metadata, Peer } from "../../src/api/grpc/service-table.js";
 import type { Code } from "../../src/status.js";
@@ -9,6 +10,7 @@ export class PuppetCall implements TransportCall {
   readonly peer: Peer = { address: "127.0.0.1:1", local: true };
   readonly timeoutMs: number | undefined;
   reads = 0;
+  releasedRequests = 0;
   headers: readonly HeaderField[] | undefined;
   readonly messages: string[] = [];
   status: { readonly code: Code; readonly message: string; readonly trailers: readonly HeaderField[] } | undefined;
@@ -29,9 +31,13 @@ export class PuppetCall implements TransportCall {
     this.headers = fields;
   }
 
-  sendMessage(message: Uint8Array): boolean {
-    this.messages.push(Buffer.from(message).toString());
+  sendMessage(message: Uint8Array | EncodableMessage): boolean {
+    this.messages.push(Buffer.from(bytesOfMessage(message)).toString());
     return this.hasRoom;
+  }
+
+  releaseRequest(): void {
+    this.releasedRequests += 1;
   }
 
   sendStatus(code: Code, message: string, trailers: readonly HeaderField[]): void {

@@ -25,14 +25,16 @@ const keyTag = tagOf(1, WireType.bytes);
 const valueTag = tagOf(2, WireType.bytes);
 
 /**
- * The tensors are views of `bytes`, which must not change afterwards.
+ * The message is bytes[start, end). The tensors are views of it, which must not change afterwards.
  * @throws WireFormatError for bytes that are no such message; INVALID_ARGUMENT for one with absurdly many entries
  */
 export function decodePredictRequest(
   bytes: Uint8Array,
   limits: TensorProtoLimits = defaultTensorProtoLimits,
+  start = 0,
+  end = bytes.length,
 ): DecodedPredictRequest {
-  const reader = new WireReader(bytes);
+  const reader = new WireReader(bytes, start, end);
   let inputs: ReadonlyMap<string, TensorProtoSource> = noTensors;
   let outputFilter: string[] | undefined;
   let modelSpec: ModelSpec | undefined;

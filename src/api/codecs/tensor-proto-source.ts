@@ -12,10 +12,10 @@ import {
   formatShape,
   type NumericData,
   RawTensor,
+  readElements,
   type Shape,
   type Tensor,
 } from "../../tensor/index.js";
-import { readElements } from "./element-bytes.js";
 import { WireExamples } from "./example.js";
 import { countVarints, halvesOf, type NarrowArray, readBools, readNarrow, readWide } from "./packed-values.js";
 import { decodeContentStrings, decodeString, eachContentString } from "./tensor-strings.js";
@@ -35,8 +35,6 @@ export const defaultTensorProtoLimits: TensorProtoLimits = { maxFillBytes: 64 * 
 const maxDimensions = 254;
 /** Strings in one tensor, at most: each costs far more here than the two bytes it may take on the wire. */
 const maxStrings = 4 * 1024 * 1024;
-/** A tensor smaller than this costs less to copy than to put off. */
-const rawFromBytes = 1024;
 /** Parts that one tensor may come in; protobuf merges a sub-message that is sent twice. */
 const maxSegments = 1024;
 
@@ -94,11 +92,13 @@ function scalarWireType(field: number): number | undefined {
 export class TensorProtoSource implements TensorSource {
   invalid: string | undefined;
   dtype: ElementType = "float32";
-  readonly shape: Shape;
+  shape: Shape = scalar;
   readonly #bytes: Uint8Array;
-  /** Starts and ends of the parts of the message, in turn; almost always one. */
-  readonly #segments: number[] = [];
-  readonly #sizes: number[] = [];
+  /** The first part of the message, which almost always is all of it. */
+  #firstStart = 0;
+  #firstEnd = 0;
+  /** Starts and ends of the other parts, in turn. */
+  #otherSegments: number[] | undefined;
   readonly #limits: TensorProtoLimits;
   #dtypeNumber = 0;
   #info: ElementTypeInfo | undefined;
@@ -114,16 +114,21 @@ export class TensorProtoSource implements TensorSource {
   constructor(bytes: Uint8Array, limits: TensorProtoLimits = defaultTensorProtoLimits) {
     this.#bytes = bytes;
     this.#limits = limits;
-    this.shape = this.#sizes;
   }
 
   /** Reads the message, or one more part of it, from the reader's position to its end. Throws WireFormatError. */
   merge(reader: WireReader): void {
     if (reader.pos === reader.end) return;
-    if (this.#segments.length === 2 * maxSegments) {
-      throw invalidArgument(`a tensor comes in more than ${maxSegments} parts`);
+    if (this.#firstEnd === 0) {
+      this.#firstStart = reader.pos;
+      this.#firstEnd = reader.end;
+    } else {
+      this.#otherSegments ??= [];
+      if (this.#otherSegments.length === 2 * (maxSegments - 1)) {
+        throw invalidArgument(`a tensor comes in more than ${maxSegments} parts`);
+      }
+      this.#otherSegments.push(reader.pos, reader.end);
     }
-    this.#segments.push(reader.pos, reader.end);
     for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
       switch (tag) {
         case dtypeTag:
@@ -159,8 +164,10 @@ export class TensorProtoSource implements TensorSource {
         else reader.skip(dimField);
       }
       reader.leave(outerDim);
+      // An empty array that is pushed to takes room for seventeen; most tensors here have one or two dimensions.
+      if (this.shape.length === 0) this.shape = [size];
       // One more than allowed is enough to know.
-      if (this.#sizes.length <= maxDimensions) this.#sizes.push(size);
+      else if (this.shape.length <= maxDimensions) (this.shape as number[]).push(size);
     }
     reader.leave(outer);
   }
@@ -232,14 +239,14 @@ export class TensorProtoSource implements TensorSource {
     return { dtype, shape, data };
   }
 
-  /** Elements that are many, and need neither a look nor another form, are copied only once it is known where to. */
+  /** Elements that need neither a look nor another form are copied only once it is known where to. */
   decodeLate(): RawTensor | undefined {
     const { name, bytesPerElement, array } = this.#info!;
     const count = this.#count;
     const size = count * bytesPerElement;
-    if (size < rawFromBytes || name === "bool" || array === undefined) return undefined;
+    if (size === 0 || name === "bool" || array === undefined) return undefined;
     const start = this.#elementsStart(size);
-    if (start < 0 || (this.#bytes.byteOffset + start) % bytesPerElement === 0) return undefined;
+    if (start < 0) return undefined;
     return new RawTensor(name, this.shape, this.#bytes, start, count);
   }
 
@@ -347,8 +354,9 @@ export class TensorProtoSource implements TensorSource {
   #eachChunk(field: number, use: (start: number, end: number) => boolean): void {
     const scalarTag = tagOf(field, scalarWireType(field) ?? WireType.bytes);
     const packedTag = tagOf(field, WireType.bytes);
-    for (let part = 0; part < this.#segments.length; part += 2) {
-      const reader = new WireReader(this.#bytes, this.#segments[part]!, this.#segments[part + 1]!);
+    const segments = [this.#firstStart, this.#firstEnd, ...(this.#otherSegments ?? [])];
+    for (let part = 0; part < segments.length; part += 2) {
+      const reader = new WireReader(this.#bytes, segments[part]!, segments[part + 1]!);
       for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
         const start = reader.pos;
         reader.skip(tag);
@@ -361,6 +369,8 @@ export class TensorProtoSource implements TensorSource {
     }
   }
 }
+
+const scalar: Shape = [];
 
 const dtypeTag = tagOf(1, WireType.varint);
 const shapeTag = tagOf(2, WireType.bytes);

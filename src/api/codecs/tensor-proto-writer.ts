@@ -1,8 +1,7 @@
 // tensorflow.TensorProto, written straight into the response. Every tensor is gone over twice: once for the sizes that
 // protobuf puts in front, once for the bytes.
 import { internal } from "../../status.js";
-import { elementTypeInfo, type NumericData, type Tensor } from "../../tensor/index.js";
-import { writeElements } from "./element-bytes.js";
+import { elementTypeInfo, type NumericData, RawTensor, type Tensor, writeElements } from "../../tensor/index.js";
 import { type NarrowArray, narrowSize, wideSize, writeNarrow, writeWide } from "./packed-values.js";
 import { contentStringsSize, writeContentStrings } from "./tensor-strings.js";
 import { tagOf, WireType } from "./wire-reader.js";
@@ -71,17 +70,18 @@ export function measureTensor(tensor: Tensor, asContent: boolean): MeasuredTenso
 }
 
 function chooseForm(tensor: Tensor, asContent: boolean): ValueForm {
-  if (tensor.data.length === 0) return noValues;
+  if ((tensor instanceof RawTensor ? tensor.length : tensor.data.length) === 0) return noValues;
   if (asContent) return tensor.dtype === "string" ? contentStrings : contentBytes;
   const form = typedForms[tensor.dtype];
   if (form === undefined) throw internal(`the model returned a tensor of type ${tensor.dtype}, which has no field`);
   return form;
 }
 
-function measureValues({ data }: Tensor, { kind }: ValueForm): number {
+function measureValues(tensor: Tensor, { kind }: ValueForm): number {
+  if (kind === "none") return 0;
+  if (kind === "bytes" && tensor instanceof RawTensor) return tensor.byteLength;
+  const { data } = tensor;
   switch (kind) {
-    case "none":
-      return 0;
     case "bytes":
       return (data as NumericData).byteLength;
     case "narrow":
@@ -128,8 +128,13 @@ export function writeTensor(out: Buffer, start: number, measured: MeasuredTensor
 }
 
 function writeValues(out: Buffer, start: number, { tensor, form, valuesSize }: MeasuredTensor): number {
-  const { data } = tensor;
   if (form.kind === "none") return start;
+  if (form.kind === "bytes" && tensor instanceof RawTensor) {
+    const pos = writeVarint32(out, writeVarint32(out, start, form.tag), valuesSize);
+    tensor.copyTo(out, pos);
+    return pos + valuesSize;
+  }
+  const { data } = tensor;
   if (form.kind === "strings") {
     let pos = start;
     for (const text of data as readonly string[]) {

@@ -58,6 +58,11 @@ export class WireReader {
 
   /** A varint as int64; exact within 53 bits, and of the right sign and magnitude beyond. */
   int64AsNumber(): number {
+    const first = this.bytes[this.pos]!;
+    if (first < 0x80 && this.pos < this.end) {
+      this.pos += 1;
+      return first;
+    }
     this.varint64();
     return (this.high | 0) * 2 ** 32 + this.low;
   }

@@ -3,12 +3,21 @@
 import { CancellationSource } from "../../cancellation.js";
 import type { Clock } from "../../clock.js";
 import { Code, cancelled, errorMessage, internal, StatusError, unimplemented } from "../../status.js";
-import type { CallRecord, Logger } from "../../telemetry/index.js";
+import { type CallRecord, type Logger, NewCallRecord } from "../../telemetry/index.js";
 import { tell, type Waiter } from "../../waiter.js";
+import { bytesOfMessage, type EncodableMessage } from "../codecs/encodable-message.js";
 import { requestIdKey } from "../request-id.js";
 import type { CallEnd, InterceptedCall, Interceptor } from "./interceptors.js";
 import { RequestStream } from "./request-stream.js";
-import { answersLater, type Metadata, type Method, type Peer, type ServiceTable } from "./service-table.js";
+import {
+  answersLater,
+  type Exchange,
+  type Metadata,
+  type Method,
+  type Peer,
+  type ServiceTable,
+  type UnaryMethod,
+} from "./service-table.js";
 import { boundStatusMessage } from "./status-message.js";
 
 /** Key and value; bytes under keys that end in "-bin". */
@@ -27,15 +36,17 @@ export interface TransportCall {
   /** Fields of the initial metadata. At most once, before the first message; without it there are none. */
   sendHeaders(fields: readonly HeaderField[]): void;
   /** False when the client cannot take more at the moment: the next message waits for CallReceiver.drained(). */
-  sendMessage(message: Uint8Array): boolean;
+  sendMessage(message: Uint8Array | EncodableMessage): boolean;
   /** Ends the call, after all messages. The message is well-formed and short, but not yet percent-encoded. */
   sendStatus(code: Code, message: string, trailers: readonly HeaderField[]): void;
+  /** Nobody looks at the one request of the call any more: its memory may be used for another. */
+  releaseRequest(): void;
 }
 
 /** What a transport tells of a call. None of this throws; all of it may come after the call has ended. */
 export interface CallReceiver {
-  /** One whole message, decompressed; the bytes are the receiver's. Only when asked by read(). */
-  message(bytes: Uint8Array): void;
+  /** One whole message, decompressed, at bytes[start, end), which are the receiver's. Only when asked by read(). */
+  message(bytes: Uint8Array, start: number, end: number): void;
   /** The client sends no more. Only when asked by read(). */
   halfClose(): void;
   /** There is room again. */
@@ -63,12 +74,10 @@ export function createDispatcher(table: ServiceTable, deps: DispatcherDeps): Dis
   };
 }
 
-class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
-  readonly path: string;
-  readonly metadata: Metadata;
-  readonly peer: Peer;
+class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown>, Exchange {
   readonly record: CallRecord;
   readonly cancellation: CancellationSource;
+  readonly startedMs: number;
   readonly #transport: TransportCall;
   readonly #method: Method | undefined;
   readonly #deps: DispatcherDeps;
@@ -78,6 +87,10 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
   #trailers: HeaderField[] | undefined;
   /** The one request of a unary or server-streaming call; until the answer, for a method that wants to see both. */
   #request: Uint8Array | undefined;
+  #requestStart = 0;
+  #requestEnd = 0;
+  /** As it was encoded, while it is sent. */
+  #response: Uint8Array | EncodableMessage | undefined;
   /** The requests of a client-streaming or bidirectional call. */
   #requests: RequestStream<unknown> | undefined;
   #responding = false;
@@ -87,14 +100,24 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
 
   constructor(transport: TransportCall, method: Method | undefined, deps: DispatcherDeps) {
     const { timeoutMs } = transport;
-    this.path = transport.path;
-    this.metadata = transport.metadata;
-    this.peer = transport.peer;
-    this.record = { requestId: "", door: "grpc", method: transport.path, peer: transport.peer.address };
-    this.cancellation = new CancellationSource(timeoutMs === undefined ? undefined : deps.clock.now() + timeoutMs);
+    this.record = new NewCallRecord("grpc", transport.path, transport.peer.address);
+    this.startedMs = deps.clock.now();
+    this.cancellation = new CancellationSource(timeoutMs === undefined ? undefined : this.startedMs + timeoutMs);
     this.#transport = transport;
     this.#method = method;
     this.#deps = deps;
+  }
+
+  get path(): string {
+    return this.#transport.path;
+  }
+
+  get metadata(): Metadata {
+    return this.#transport.metadata;
+  }
+
+  get peer(): Peer {
+    return this.#transport.peer;
   }
 
   begin(): void {
@@ -119,7 +142,7 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
     try {
       for (let index = from; index < interceptors.length; index++) {
         const end = interceptors[index]!(this);
-        if (end instanceof Promise) {
+        if (typeof end === "object") {
           end.then(
             (ended) => {
               if (this.#letIn(ended)) this.#intercept(index + 1);
@@ -145,7 +168,7 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
     }
     if (!this.#ended) return true;
     const { reason } = this.cancellation;
-    end?.(reason?.code ?? Code.CANCELLED, reason?.message ?? "");
+    end?.(reason?.code ?? Code.CANCELLED, reason?.message ?? "", this);
     return false;
   }
 
@@ -166,14 +189,16 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
     }
   }
 
-  message(bytes: Uint8Array): void {
+  message(bytes: Uint8Array, start: number, end: number): void {
     if (this.#ended) return;
     if (this.#requests !== undefined) {
-      this.#requests.push(bytes);
+      this.#requests.push(bytes.subarray(start, end));
     } else if (this.#request !== undefined) {
       this.fail(unimplemented(`${this.path} takes one request message; got a second`));
     } else {
       this.#request = bytes;
+      this.#requestStart = start;
+      this.#requestEnd = end;
       this.#transport.read();
     }
   }
@@ -185,23 +210,32 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
       this.#requests!.end();
       return;
     }
-    const bytes = this.#request;
-    if (bytes === undefined) {
+    if (this.#request === undefined) {
       this.fail(unimplemented(`${this.path} takes one request message; got none`));
     } else if (method.kind === "unary") {
-      if (method.observe === undefined) this.#request = undefined; // what the handler does not keep of it may go
       let response: unknown;
       try {
-        response = method.handle(this.#decode(method, bytes), this, this);
+        response = method.handle(this.#decodeRequest(method), this, this);
       } catch (thrown) {
         this.#failWith(thrown);
         return;
       }
       this.#answer(response);
     } else {
+      const bytes = this.requestBytes();
       this.#request = undefined;
       this.#stream(() => method.handle(this.#decode(method, bytes), this));
     }
+  }
+
+  requestBytes(): Uint8Array {
+    const bytes = this.#request!;
+    const [start, end] = [this.#requestStart, this.#requestEnd];
+    return start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end);
+  }
+
+  responseBytes(): Uint8Array {
+    return bytesOfMessage(this.#response!);
   }
 
   drained(): void {
@@ -222,10 +256,28 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
     try {
       return method.decode(bytes);
     } catch (thrown) {
-      if (thrown instanceof StatusError) throw thrown;
-      // The code that gRPC's own libraries use: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
-      throw internal(`Request of ${this.path} is not a valid message: ${errorMessage(thrown)}`);
+      throw this.#undecodable(thrown);
     }
+  }
+
+  /** The request of a unary call. What neither the handler nor an observer keeps of it may go. */
+  #decodeRequest(method: UnaryMethod<unknown, unknown>): unknown {
+    const bytes = this.#request!;
+    try {
+      return method.decodeAt === undefined
+        ? method.decode(this.requestBytes())
+        : method.decodeAt(bytes, this.#requestStart, this.#requestEnd);
+    } catch (thrown) {
+      throw this.#undecodable(thrown);
+    } finally {
+      if (method.observe === undefined) this.#request = undefined;
+    }
+  }
+
+  #undecodable(thrown: unknown): StatusError {
+    if (thrown instanceof StatusError) return thrown;
+    // The code that gRPC's own libraries use: https://github.com/grpc/grpc/blob/master/doc/statuscodes.md
+    return internal(`Request of ${this.path} is not a valid message: ${errorMessage(thrown)}`);
   }
 
   #unary(handle: () => unknown): void {
@@ -240,8 +292,9 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
   }
 
   #answer(response: unknown): void {
+    if (response === answersLater) return;
     if (response instanceof Promise) tell(response, this);
-    else if (response !== answersLater) this.resolve(response);
+    else this.resolve(response);
   }
 
   // What the handler of a unary call makes known.
@@ -255,6 +308,8 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
       return;
     }
     this.#end(undefined, true);
+    const method = this.#method!;
+    if (method.kind === "unary" && method.requestEndsWithAnswer === true) this.#transport.releaseRequest();
   }
 
   reject(thrown: unknown): void {
@@ -312,13 +367,17 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
 
   #send(response: unknown): boolean {
     const method = this.#method!;
-    const bytes = method.encode(response);
-    if (method.kind === "unary" && method.observe !== undefined) method.observe(this.#request!, response, bytes);
+    const message: Uint8Array | EncodableMessage = method.encode(response);
+    if (method.kind === "unary" && method.observe !== undefined) {
+      this.#response = message;
+      method.observe(response, this);
+      this.#response = undefined;
+    }
     if (!this.#responding) {
       this.#responding = true;
       if (this.#headers !== undefined) this.#transport.sendHeaders(this.#headers);
     }
-    return this.#transport.sendMessage(bytes);
+    return this.#transport.sendMessage(message);
   }
 
   /** Ends the call with whatever was thrown: a StatusError as it is, anything else as the defect it shows. */
@@ -348,7 +407,7 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
     const ends = this.#callEnds;
     for (let index = ends === undefined ? -1 : ends.length - 1; index >= 0; index--) {
       try {
-        ends![index]!(code, message);
+        ends![index]!(code, message, this);
       } catch (thrown) {
         this.#logDefect(thrown);
       }
@@ -363,11 +422,11 @@ class DispatchedCall implements InterceptedCall, CallReceiver, Waiter<unknown> {
   /** The trailers. Those of a response without messages carry the headers' fields too, so that they are not lost. */
   #lastFields(): readonly HeaderField[] {
     const { requestId } = this.record;
-    const id: HeaderField = [requestIdKey, requestId];
     const headers = this.#responding ? undefined : this.#headers;
-    if (headers === undefined && this.#trailers === undefined) return requestId === "" ? none : [id];
+    if (headers === undefined && this.#trailers === undefined)
+      return requestId === "" ? none : [[requestIdKey, requestId]];
     const fields = [...(headers ?? none), ...(this.#trailers ?? none)];
-    if (requestId !== "") fields.push(id);
+    if (requestId !== "") fields.push([requestIdKey, requestId]);
     return fields;
   }
 }

@@ -8,12 +8,14 @@ import type { Call } from "./service-table.js";
 
 /** A call as an interceptor sees it. */
 export interface InterceptedCall extends Call {
+  /** On the clock's scale. */
+  readonly startedMs: number;
   /** Ends the call with this error, and cancels what is still done for it. */
   fail(error: StatusError): void;
 }
 
 /** Called once, when a call is over, however it ended. The message is "" for OK. */
-export type CallEnd = (code: Code, message: string) => void;
+export type CallEnd = (code: Code, message: string, call: InterceptedCall) => void;
 
 /**
  * Sees a call before any of its messages is read. Throws a StatusError, or rejects with one, to refuse it; what it
@@ -32,11 +34,12 @@ export function standardInterceptors(clock: Clock, observer: CallObserver): read
 /** Gives the call its request id, the client's own or a new one, and reports the call's end. The trailers carry the id back. */
 export function telemetryInterceptor(clock: Clock, observer: CallObserver): Interceptor {
   const nextRequestId = requestIds();
+  // One for all calls: what it needs to know of each, the call has.
+  const end: CallEnd = (code, message, call) => observer(call.record, code, clock.now() - call.startedMs, message);
   return (call) => {
-    const startMs = clock.now();
     const given = call.metadata.get(requestIdKey);
     call.record.requestId = given !== undefined && isRequestId(given) ? given : nextRequestId();
-    return (code, message) => observer(call.record, code, clock.now() - startMs, message);
+    return end;
   };
 }
 

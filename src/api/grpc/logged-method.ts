@@ -17,10 +17,10 @@ export function logged<Request, Response extends { readonly servableId: Servable
 ): UnaryMethod<Request, Response> {
   return {
     ...method,
-    observe(request, { servableId, signature }, encoded) {
+    observe({ servableId, signature }, exchange) {
       const log = requestSampler.sample(servableId.name);
       log?.write(
-        encodePredictionLog(field, request, encoded, {
+        encodePredictionLog(field, exchange.requestBytes(), exchange.responseBytes(), {
           servableId,
           signatureName: signature?.key ?? "",
           samplingRate: log.samplingRate,

@@ -63,18 +63,20 @@ function predictMethod(
   options: PredictionServiceOptions,
 ): UnaryMethod<DecodedPredictRequest, PredictResult> {
   const { enableSerializationAsTensorContent: asContent, enableSignatureMethodNameCheck } = options;
-  const checks = { enableSignatureMethodNameCheck };
+  const predictOptions = { enableSignatureMethodNameCheck, outputsAreBorrowed: true };
   const limits = { maxFillBytes: options.maxFillBytes };
   return {
     kind: "unary",
     path: `/${service}/Predict`,
     decode: (bytes) => decodePredictRequest(bytes, limits),
+    decodeAt: (bytes, start, end) => decodePredictRequest(bytes, limits, start, end),
+    requestEndsWithAnswer: true,
     encode: (result) => encodePredictResponse(result, asContent),
     handle(request, call, waiter) {
       call.record.api = "Predict";
       if (request.modelSpec !== undefined) call.record.model = request.modelSpec.name;
       const predictCall = new PredictCall(request, call, waiter);
-      startPredict(repository, predictCall, call.cancellation, checks, predictCall);
+      startPredict(repository, predictCall, call.cancellation, predictOptions, predictCall);
       return answersLater;
     },
   };
@@ -82,22 +84,26 @@ function predictMethod(
 
 /** One call of Predict on its way: what it asks for, and what is noted of it. */
 class PredictCall implements PredictRequest, Waiter<PredictResult> {
-  readonly modelSpec: ModelSpec | undefined;
-  readonly outputFilter: readonly string[];
-  readonly #inputs: DecodedPredictRequest["inputs"];
+  readonly #request: DecodedPredictRequest;
   readonly #call: Call;
   readonly #waiter: Waiter<PredictResult>;
 
   constructor(request: DecodedPredictRequest, call: Call, waiter: Waiter<PredictResult>) {
-    this.modelSpec = request.modelSpec;
-    this.outputFilter = request.outputFilter;
-    this.#inputs = request.inputs;
+    this.#request = request;
     this.#call = call;
     this.#waiter = waiter;
   }
 
+  get modelSpec(): ModelSpec | undefined {
+    return this.#request.modelSpec;
+  }
+
+  get outputFilter(): readonly string[] {
+    return this.#request.outputFilter;
+  }
+
   inputs(): DecodedPredictRequest["inputs"] {
-    return this.#inputs;
+    return this.#request.inputs;
   }
 
   onResolved(id: ServableId, signature: Signature): void {

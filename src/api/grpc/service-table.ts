@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { Cancellation } from "../../cancellation.js";
 import type { CallRecord } from "../../telemetry/index.js";
 import type { Waiter } from "../../waiter.js";
+import type { EncodableMessage } from "../codecs/encodable-message.js";
 
 /** Header fields of a call. Keys are lower case; those that end in "-bin" hold bytes, decoded. */
 export interface Metadata {
@@ -40,22 +41,32 @@ interface Codec<Request, Response> {
   readonly path: string;
   /** The bytes are the handler's: they are not used again, and may be kept or viewed. Throws on malformed bytes. */
   readonly decode: (bytes: Uint8Array) => Request;
-  readonly encode: (response: Response) => Uint8Array;
+  readonly encode: (response: Response) => Uint8Array | EncodableMessage;
 }
 
 /** What a handler returns that will tell its waiter. */
 export const answersLater = Symbol("answers later");
 
+/** A call's request and response as they are on the wire. */
+export interface Exchange {
+  requestBytes(): Uint8Array;
+  responseBytes(): Uint8Array;
+}
+
 export interface UnaryMethod<Request, Response> extends Codec<Request, Response> {
   readonly kind: "unary";
+  /** As decode(), of bytes[start, end): spares a view of them. */
+  readonly decodeAt?: (bytes: Uint8Array, start: number, end: number) => Request;
+  /** Of a request that was answered well nothing is looked at any more: its memory may be used for another. */
+  readonly requestEndsWithAnswer?: boolean;
   /** @param waiter may be told the response instead of its being returned: cheaper than a promise, for the busiest method */
   readonly handle: (
     request: Request,
     call: Call,
     waiter: Waiter<Response>,
   ) => Response | Promise<Response> | typeof answersLater;
-  /** Sees each call that succeeds as it was on the wire, before its answer leaves. */
-  readonly observe?: (request: Uint8Array, response: Response, encoded: Uint8Array) => void;
+  /** Sees each call that succeeds, before its answer leaves. */
+  readonly observe?: (response: Response, exchange: Exchange) => void;
 }
 export interface ServerStreamMethod<Request, Response> extends Codec<Request, Response> {
   readonly kind: "server-stream";

@@ -11,6 +11,7 @@ import {
 import { invalidArgument, type StatusError } from "../../status.js";
 import type { CallRecord } from "../../telemetry/index.js";
 import type { Tensor } from "../../tensor/index.js";
+import { bytesOfMessage } from "../codecs/encodable-message.js";
 import { PredictBody } from "../codecs/json-tensor.js";
 import { writePredictResponse } from "../codecs/json-writer.js";
 import { encodeLoggedPredict } from "../codecs/logged-request.js";
@@ -74,7 +75,7 @@ export async function predictCall(
       field: logFields.predict,
       servableId: servable.id,
       signature,
-      encode: async () => [request, encodePredictResponse(result, true)] as const,
+      encode: async () => [request, bytesOfMessage(encodePredictResponse(result, true))] as const,
     };
     return { pieces: writePredictResponse(result.outputs, reader.form), logged };
   } finally {

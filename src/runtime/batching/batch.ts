@@ -1,6 +1,14 @@
 // Rows of several calls in one tensor, and back. Both calls of this file touch every byte of a batch: joining copies
 // each row once, splitting copies nothing.
-import { elementTypeInfo, isNumeric, type NumericData, RawTensor, type Tensor } from "../../tensor/index.js";
+import {
+  bytesOf,
+  elementTypeInfo,
+  isNumeric,
+  type NamedValues,
+  type NumericData,
+  RawTensor,
+  type Tensor,
+} from "../../tensor/index.js";
 
 /** Bytes that concatRows() of these tensors fills; 0 for strings. */
 export function concatBytes(tensors: readonly Tensor[]): number {
@@ -36,6 +44,13 @@ export function concatRows(tensors: readonly Tensor[], memory?: ArrayBuffer): Te
   return { dtype: first.dtype, shape, data };
 }
 
+/** Bytes of the tensors of numbers. */
+export function feedBytes({ items }: NamedValues<Tensor>): number {
+  let bytes = 0;
+  for (const tensor of items) bytes += lengthOf(tensor) * elementTypeInfo(tensor.dtype).bytesPerElement;
+  return bytes;
+}
+
 /** Elements of a tensor, without asking a raw one for its data. */
 function lengthOf(tensor: Tensor): number {
   return tensor instanceof RawTensor ? tensor.length : tensor.data.length;
@@ -46,13 +61,23 @@ export function splitRows(batch: Tensor, sizes: readonly number[]): Tensor[] {
   const rest = batch.shape.slice(1);
   let width = 1;
   for (const size of rest) width *= size;
+  const { dtype } = batch;
+  const bytes = isNumeric(batch) ? bytesOf(batch.data) : undefined;
+  const rowBytes = width * elementTypeInfo(dtype).bytesPerElement;
+  // Most calls ask for one row, and shapes are not written to.
+  const ofOne = [1, ...rest];
+  const tensors = new Array<Tensor>(sizes.length);
   let row = 0;
-  return sizes.map((rows) => {
-    const [from, to] = [row * width, (row + rows) * width];
+  for (let index = 0; index < sizes.length; index++) {
+    const rows = sizes[index]!;
+    const shape = rows === 1 ? ofOne : [rows, ...rest];
+    tensors[index] =
+      bytes === undefined
+        ? { dtype, shape, data: (batch.data as readonly string[]).slice(row * width, (row + rows) * width) }
+        : new RawTensor(dtype, shape, bytes, row * rowBytes, rows * width);
     row += rows;
-    const data = isNumeric(batch) ? batch.data.subarray(from, to) : (batch.data as readonly string[]).slice(from, to);
-    return { dtype: batch.dtype, shape: [rows, ...rest], data };
-  });
+  }
+  return tensors;
 }
 
 /** One type's set() at a time: the union of all arrays has no common one. */

@@ -5,7 +5,7 @@ import type { Logger } from "../../telemetry/index.js";
 import { NamedValues, type Tensor } from "../../tensor/index.js";
 import { promiseOf, type Waiter } from "../../waiter.js";
 import { type PlacementInfo, type RunOptions, type RunResult, type Session, startRun } from "../session.js";
-import { concatBytes, concatRows, splitRows } from "./batch.js";
+import { concatBytes, concatRows, feedBytes, splitRows } from "./batch.js";
 import { BatchMemory } from "./batch-memory.js";
 import { BatchTask, type TaskOwner } from "./batch-task.js";
 import { type BatchingOptions, validateBatchingOptions } from "./batching-options.js";
@@ -48,6 +48,7 @@ export class BatchingSession implements Session {
   #waiting = 0;
   #running = 0;
   #pumpScheduled = false;
+  #latestArrivalMs = 0;
   readonly #pumpLater = () => {
     this.#pumpScheduled = false;
     this.#pump();
@@ -79,7 +80,7 @@ export class BatchingSession implements Session {
   }
 
   run(feeds: ReadonlyMap<string, Tensor>, fetches: readonly string[], options: RunOptions): Promise<RunResult> {
-    return promiseOf((waiter) => this.start(feeds, fetches, options, waiter));
+    return promiseOf((waiter) => this.start(feeds, fetches, { ...options, outputsAreBorrowed: false }, waiter));
   }
 
   start(
@@ -100,12 +101,18 @@ export class BatchingSession implements Session {
         resourceExhausted(`Model ${this.#name}: ${this.#waiting} calls are waiting, and no more than that may wait`),
       );
     } else {
-      const now = this.#clock.now();
+      const now = this.#arrivalMs();
       const task = new BatchTask(this.#owner, named, rows, options, now, waiter);
       const idle = this.#waiting === 0 && this.#running < this.#capacity();
       if (idle && !this.#company.expected(now)) this.#startAlone(fetches, task, now);
       else this.#enqueue(task, fetches);
     }
+  }
+
+  /** Calls of one turn of the event loop count as having come together: the clock need not be read for each. */
+  #arrivalMs(): number {
+    if (!this.#pumpScheduled || !this.#isInline) this.#latestArrivalMs = this.#clock.now();
+    return this.#latestArrivalMs;
   }
 
   async release(): Promise<void> {
@@ -176,13 +183,16 @@ export class BatchingSession implements Session {
   /** The oldest group's tasks, as many as fit; at least one, however many rows it has. */
   #takeBatch(now: number): { fetches: readonly string[]; tasks: BatchTask[] } | undefined {
     const limit = this.#rowLimit();
+    let bytesLeft = this.#byteLimit();
     for (const group of this.#groups.values()) {
       const tasks: BatchTask[] = [];
       let rows = 0;
       let taken = 0;
       for (const task of group.tasks) {
         if (task.waiting) {
-          if (tasks.length > 0 && rows + task.rows > limit) break;
+          if (bytesLeft !== undefined) bytesLeft -= feedBytes(task.feeds);
+          const fits = rows + task.rows <= limit && (bytesLeft === undefined || bytesLeft >= 0);
+          if (tasks.length > 0 && !fits) break;
           if (this.#take(task, now)) {
             tasks.push(task);
             rows += task.rows;
@@ -217,6 +227,13 @@ export class BatchingSession implements Session {
     return Math.min(maxBatchRows, this.#cost.rowsWithin(runMs));
   }
 
+  /** undefined: no limit. What rows cost is found out with small batches, after that of a run with single calls. */
+  #byteLimit(): number | undefined {
+    const { missing } = this.#cost;
+    if (missing === undefined || !this.#isInline) return undefined;
+    return missing === "run" ? 0 : this.#options.maxUntriedBytes;
+  }
+
   #expected(rows: number): Pick<RunOptions, "expectedMs" | "expectedIsGuess"> {
     return { expectedMs: this.#cost.expectedMs(rows), expectedIsGuess: !this.#cost.isKnown(rows) };
   }
@@ -225,7 +242,11 @@ export class BatchingSession implements Session {
     this.#running++;
     const { names } = tasks[0]!.feeds;
     let rows = 0;
-    for (const task of tasks) rows += task.rows;
+    let outputsAreBorrowed = true;
+    for (const task of tasks) {
+      rows += task.rows;
+      outputsAreBorrowed &&= task.options.outputsAreBorrowed === true;
+    }
     // Only what runs here is given back; what goes to another thread goes for good.
     const memory = this.#isInline ? this.#memory : undefined;
     const lent: ArrayBuffer[] = [];
@@ -251,7 +272,7 @@ export class BatchingSession implements Session {
       this.#inner,
       new NamedValues(names, inputs),
       fetches,
-      { cancellation: neverCancelled, feedsMayBeTaken: true, ...this.#expected(rows) },
+      { cancellation: neverCancelled, feedsMayBeTaken: true, outputsAreBorrowed, ...this.#expected(rows) },
       {
         resolve: (result) => {
           giveBack();
@@ -266,8 +287,9 @@ export class BatchingSession implements Session {
   }
 
   #ranTogether(fetches: readonly string[], tasks: readonly BatchTask[], startedMs: number, result: RunResult): void {
-    const sizes = tasks.map(({ rows }) => rows);
-    const rows = sizes.reduce((sum, size) => sum + size, 0);
+    const sizes = tasks.map((task) => task.rows);
+    let rows = 0;
+    for (const size of sizes) rows += size;
     const { names, items } = NamedValues.from(result.outputs);
     const wrong = items.findIndex(({ shape }) => shape[0] !== rows);
     if (wrong >= 0) {
@@ -287,10 +309,9 @@ export class BatchingSession implements Session {
     const parts = items.map((output) => splitRows(output, sizes));
     for (let index = 0; index < tasks.length; index++) {
       const { waiter, enqueuedMs } = tasks[index]!;
-      const outputs = new NamedValues(
-        names,
-        parts.map((tensors) => tensors[index]!),
-      );
+      const own = new Array<Tensor>(parts.length);
+      for (let output = 0; output < parts.length; output++) own[output] = parts[output]![index]!;
+      const outputs = new NamedValues(names, own);
       waiter.resolve({ outputs, queueMs: startedMs - enqueuedMs + queueMs, computeMs, batchSize: rows });
     }
   }

@@ -55,6 +55,12 @@ export class RunCost {
     return this.#rows === 0 ? undefined : this.#ms + this.#rowMs * Math.max(0, rows - this.#rows);
   }
 
+  /** What is to be found out first: the cost of a run, or that of a row. undefined: both are known. */
+  get missing(): "run" | "row" | undefined {
+    if (this.#smallestRuns < enoughRuns) return "run";
+    return this.#largerRuns < enoughRuns ? "row" : undefined;
+  }
+
   /** Whether enough runs have shown what so many rows take. */
   isKnown(rows: number): boolean {
     const runs = rows < this.#rows ? 0 : rows === this.#rows ? this.#smallestRuns : this.#largerRuns;

@@ -8,6 +8,7 @@ import { isMainThread } from "node:worker_threads";
 import type { SessionValueMetadata } from "../../onnx/index.js";
 import {
   discardBytes,
+  discardedFromBytes,
   discardTensor,
   elementCount,
   elementTypeOfOnnx,
@@ -112,14 +113,15 @@ class BoundSession implements NativeSession {
     if (this.#session === undefined) throw new Error("the session has been released");
     const feedsObject: Bag<NativeTensor> = new Bag();
     const { names, items } = NamedValues.from(feeds);
-    /** Of raw tensors, made for this run. */
-    const copies: Tensor[] = [];
+    /** Of large raw tensors, made for this run. */
+    let copies: Tensor[] | undefined;
     for (let index = 0; index < names.length; index++) {
       const tensor = items[index]!;
       const { dtype, shape } = tensor;
-      const data = tensor instanceof RawTensor ? tensor.copy() : tensor.data;
+      const copied = tensor instanceof RawTensor && tensor.byteLength >= discardedFromBytes && !tensor.isAligned;
+      const data = copied ? tensor.copy() : tensor.data;
       feedsObject[names[index]!] = new NativeTensor(dtype, data, shape);
-      if (tensor instanceof RawTensor) copies.push({ dtype, shape, data });
+      if (copied) (copies ??= []).push({ dtype, shape, data });
     }
     if (fetches !== this.#fetches) {
       this.#fetches = fetches;
@@ -130,7 +132,7 @@ class BoundSession implements NativeSession {
     try {
       results = this.#session.run(feedsObject, this.#fetchesObject);
     } finally {
-      for (let index = 0; index < copies.length; index++) discardTensor(copies[index]!);
+      if (copies !== undefined) for (const copy of copies) discardTensor(copy);
     }
     const outputs: Tensor[] = [];
     for (const name of fetches) outputs.push(checkedOutput(name, results[name]));

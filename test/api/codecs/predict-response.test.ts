@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { bytesOfMessage } from "../../../src/api/codecs/encodable-message.js";
 import { encodePredictResponse } from "../../../src/api/codecs/predict-response.js";
 import type { Signature } from "../../../src/onnx/index.js";
 import type { PredictResponse } from "../../../src/serving/index.js";
@@ -18,7 +19,7 @@ function response(outputs: ReadonlyMap<string, Tensor>, version = 3n): PredictRe
 }
 
 const encode = (tensor: Tensor, asContent = false) => {
-  const bytes = encodePredictResponse(response(new Map([["y", tensor]])), asContent);
+  const bytes = bytesOfMessage(encodePredictResponse(response(new Map([["y", tensor]])), asContent));
   return PredictResponseMessage.decode(bytes).outputs.get("y")!;
 };
 
@@ -31,7 +32,9 @@ describe("encodePredictResponse", () => {
         outputs.set(random.pick(["y", "probabilities", "__proto__", "ключ"]), randomTensor(random));
       }
       for (const asContent of [false, true]) {
-        const bytes = encodePredictResponse(response(outputs, random.pick([0n, 1n, 2n ** 40n])), asContent);
+        const bytes = bytesOfMessage(
+          encodePredictResponse(response(outputs, random.pick([0n, 1n, 2n ** 40n])), asContent),
+        );
         const message = PredictResponseMessage.decode(bytes);
         assert.deepEqual([...message.outputs.keys()], [...outputs.keys()]);
         for (const [alias, tensor] of outputs) {
@@ -46,7 +49,9 @@ describe("encodePredictResponse", () => {
   it("says which version and signature answered, version 0 too, and never a label", () => {
     const outputs = new Map([["y", { dtype: "float32", shape: [], data: Float32Array.of(1) } as Tensor]]);
     for (const version of [0n, 7n]) {
-      const { modelSpec } = PredictResponseMessage.decode(encodePredictResponse(response(outputs, version), false));
+      const { modelSpec } = PredictResponseMessage.decode(
+        bytesOfMessage(encodePredictResponse(response(outputs, version), false)),
+      );
       assert.deepEqual(modelSpec, {
         name: "model",
         versionChoice: { $case: "version", value: version },

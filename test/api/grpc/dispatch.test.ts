@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { createDispatcher } from "../../../src/api/grpc/dispatch.js";
+import { type CallReceiver, createDispatcher } from "../../../src/api/grpc/dispatch.js";
 import { deadlineInterceptor, type Interceptor, telemetryInterceptor } from "../../../src/api/grpc/interceptors.js";
 import type { Call, Method } from "../../../src/api/grpc/service-table.js";
 import { Code, permissionDenied, type StatusError, unavailable } from "../../../src/status.js";
@@ -10,6 +10,8 @@ import { LogRecorder } from "../../support/log-recorder.js";
 import { PuppetCall } from "../../support/puppet-call.js";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
+/** Tells of a message that has others around it. */
+const tell = (receiver: CallReceiver, text: string) => receiver.message(bytes(`<${text}>`), 1, 1 + bytes(text).length);
 const codec = { decode: (message: Uint8Array) => message, encode: (message: Uint8Array) => message };
 const echo: Method = { ...codec, kind: "unary", path: "/t/Echo", handle: (request: Uint8Array) => request };
 
@@ -23,7 +25,7 @@ function dispatching(method: Method, interceptors: readonly Interceptor[] = [], 
 async function callOnce(method: Method, interceptors: readonly Interceptor[] = [], call = new PuppetCall(method.path)) {
   const { dispatch, log } = dispatching(method, interceptors);
   const receiver = dispatch(call);
-  receiver.message(bytes("hi"));
+  tell(receiver, "hi");
   receiver.halfClose();
   await turn();
   return { call, log, receiver };
@@ -134,7 +136,7 @@ describe("interceptors", () => {
     const observe = telemetryInterceptor(clock, (_record, _code, durationMs) => durations.push(durationMs));
     const receiver = dispatching(slow, [observe], clock).dispatch(new PuppetCall("/t/Echo"));
     clock.advance(12);
-    receiver.message(bytes(""));
+    tell(receiver, "");
     receiver.halfClose();
     assert.deepEqual(durations, [42]);
   });
@@ -194,7 +196,7 @@ describe("dispatch", () => {
     const { call, receiver } = await callOnce(echo);
     receiver.cancel();
     receiver.fail(unavailable("late"));
-    receiver.message(bytes("late"));
+    tell(receiver, "late");
     receiver.halfClose();
     receiver.drained();
     assert.equal(call.status?.code, Code.OK);
@@ -255,7 +257,7 @@ describe("dispatch", () => {
     const call = new PuppetCall("/t/Stream");
     call.hasRoom = false;
     const receiver = dispatching(stream).dispatch(call);
-    receiver.message(bytes(""));
+    tell(receiver, "");
     receiver.halfClose();
     await turn();
     assert.deepEqual(call.messages, ["0"]);
@@ -313,7 +315,7 @@ describe("dispatch", () => {
     const receiver = dispatching(method).dispatch(call);
     await turn();
     assert.equal(call.reads, 1);
-    receiver.message(bytes("a"));
+    tell(receiver, "a");
     await turn();
     assert.equal(call.reads, 1);
     next();

@@ -83,6 +83,8 @@ describe("PredictionService.Predict", () => {
         computeMs: 2.5,
         batchSize: 4,
         rows: 1,
+        inputMs: undefined,
+        outputMs: undefined,
       },
     );
     await failureOf(callUnary(client, client.predict, predictRequest("half", { wrong: floats(1) })));

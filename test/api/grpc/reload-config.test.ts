@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ManagementPolicy } from "../../../src/api/auth/management.js";
+import { bytesOfMessage } from "../../../src/api/codecs/encodable-message.js";
 import { modelService } from "../../../src/api/grpc/model-service.js";
 import type { Call, Peer, UnaryMethod } from "../../../src/api/grpc/service-table.js";
 import { CancellationSource } from "../../../src/cancellation.js";
@@ -28,7 +29,9 @@ function method(management: ManagementPolicy = "local") {
     const bytes = ReloadConfigRequest.encode(ReloadConfigRequest.fromPartial(request)).finish();
     const call = { peer, record: {}, cancellation: new CancellationSource() } as unknown as Call;
     const nobody = { resolve: () => {}, reject: () => {} };
-    return ReloadConfigResponse.decode(found.encode(await found.handle(found.decode(bytes), call, nobody)));
+    return ReloadConfigResponse.decode(
+      bytesOfMessage(found.encode(await found.handle(found.decode(bytes), call, nobody))),
+    );
   };
   return { repository, metrics, ask };
 }

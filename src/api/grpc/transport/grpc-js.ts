@@ -13,6 +13,7 @@ import {
 import type { Clock } from "../../../clock.js";
 import { Code, errorMessage, StatusError, unavailable } from "../../../status.js";
 import type { Logger } from "../../../telemetry/index.js";
+import { bytesOfMessage, type EncodableMessage } from "../../codecs/encodable-message.js";
 import { TlsHandshakes } from "../../tls/tls-handshakes.js";
 import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../dispatch.js";
 import { tcpPeer, unixPeer } from "../peer.js";
@@ -193,7 +194,7 @@ class GrpcJsCall implements TransportCall {
         this.metadata = { get: (key) => metadata.get(key)[0] };
         this.receiver = this.#deps.dispatcher(this);
       },
-      onReceiveMessage: (message: Uint8Array) => this.receiver?.message(message),
+      onReceiveMessage: (message: Uint8Array) => this.receiver?.message(message, 0, message.length),
       onReceiveHalfClose: () => {
         // Node ends the readable side of a stream that was reset just as of one that was finished. The step that makes
         // grpc-js look at the difference queues onCancel before what is queued here.
@@ -216,8 +217,9 @@ class GrpcJsCall implements TransportCall {
     if (!this.#ended) this.#attempt(() => this.#base.sendMetadata(toGrpcJsMetadata(fields)));
   }
 
-  sendMessage(message: Uint8Array): boolean {
+  sendMessage(encodable: Uint8Array | EncodableMessage): boolean {
     if (this.#ended) return true;
+    const message = bytesOfMessage(encodable);
     this.#unwrittenBytes += message.byteLength;
     const written = () => {
       this.#unwrittenBytes -= message.byteLength;
@@ -236,6 +238,8 @@ class GrpcJsCall implements TransportCall {
     this.#end();
     this.#attempt(() => this.#sendStatus({ code, details: message, metadata: toGrpcJsMetadata(trailers) }));
   }
+
+  releaseRequest(): void {}
 
   #refuse({ code, details }: PartialStatusObject): void {
     // Deadlines are the dispatcher's, which keeps the client's exactly; grpc-js cuts them to 32 bits.

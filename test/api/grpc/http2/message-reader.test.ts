@@ -4,13 +4,13 @@ import { MessageReader } from "../../../../src/api/grpc/transport/http2/message-
 import { Code, StatusError } from "../../../../src/status.js";
 import { message } from "../../../support/raw-http2-connection.js";
 import { SeededRandom } from "../../../support/seeded-random.js";
+import { takeMessage } from "../../../support/take-message.js";
 
 function read(reader: MessageReader, chunk: Buffer, messages: string[]): void {
   for (let at = 0; at < chunk.length; ) {
     at = reader.next(chunk, at, chunk.length);
-    if (reader.message === undefined) continue;
-    messages.push(`${reader.compressed ? "compressed " : ""}${Buffer.from(reader.message)}`);
-    reader.message = undefined;
+    const message = takeMessage(reader);
+    if (message !== undefined) messages.push(`${reader.compressed ? "compressed " : ""}${message}`);
   }
 }
 
@@ -46,8 +46,8 @@ describe("MessageReader", () => {
         const end = Math.min(from + (round === 0 ? 1 : 1 + random.below(40_000)), bytes.length);
         for (let at = from; at < end; ) {
           at = reader.next(bytes, at, end);
-          if (reader.message !== undefined) messages.push(reader.message);
-          reader.message = undefined;
+          const message = takeMessage(reader);
+          if (message !== undefined) messages.push(message);
         }
         from = end;
       }
@@ -60,7 +60,7 @@ describe("MessageReader", () => {
     const reader = new MessageReader(100);
     const chunk = message("in place");
     reader.next(chunk, 0, chunk.length);
-    assert.equal(reader.message?.buffer, chunk.buffer);
+    assert.equal(takeMessage(reader)?.buffer, chunk.buffer);
   });
 
   it("says how much has come and how much is missing", () => {

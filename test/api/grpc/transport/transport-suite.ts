@@ -152,8 +152,8 @@ export function transportSuite(name: string, create: CreateTransport): void {
       const first = await server.client.unary("/test.Echo/Unary", "");
       const second = await server.client.unary("/test.Echo/Unary", "", { "x-request-id": "x".repeat(200) });
       const ids = [first, second].map((result) => String(result.trailers.get("x-request-id")[0]));
-      assert.match(ids[0]!, /^[0-9a-f]{12}-\w+$/);
-      assert.match(ids[1]!, /^[0-9a-f]{12}-\w+$/);
+      assert.match(ids[0]!, /^[\w-]{12}$/);
+      assert.match(ids[1]!, /^[\w-]{12}$/);
       assert.notEqual(ids[0], ids[1]);
     });
 

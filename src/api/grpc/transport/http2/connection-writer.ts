@@ -4,9 +4,11 @@
 //   stream.segments ──pump──▶ OutputBuffer ──flush──▶ socket ──▶ kernel
 //    waits for windows         one turn               waits for the client to read; above highWaterBytes nothing follows
 import type { Socket } from "node:net";
+import type { EncodableMessage } from "../../../codecs/encodable-message.js";
 import { writeFrameHeader } from "./frame-writer.js";
 import type { HpackEncoder } from "./hpack/encoder.js";
 import type { Http2Stream } from "./http2-stream.js";
+import type { MemoryBlock } from "./message-memory.js";
 import { OutputBuffer, type SlabPool } from "./output-buffer.js";
 import {
   ConnectionError,
@@ -77,6 +79,7 @@ export class ConnectionWriter {
     this.#encoder = encoder;
     socket.on("drain", () => {
       this.#unsentControlFrames = 0;
+      this.#output.drained();
       if (this.#choked || this.#ready.length > 0) this.flush();
     });
   }
@@ -111,16 +114,22 @@ export class ConnectionWriter {
     );
   }
 
-  /** Only after canWrite(). */
-  writeFields(stream: Http2Stream, fields: readonly string[], endStream: boolean): void {
-    this.#writeFields(stream.id, fields, endStream);
+  /** Only after canWrite(). @param more a field behind the others */
+  writeFields(
+    stream: Http2Stream,
+    fields: readonly string[],
+    endStream: boolean,
+    more?: readonly [string, string],
+  ): void {
+    this.#writeFields(stream.id, fields, endStream, more);
     this.schedule();
     if (endStream) this.#host.responseSent(stream);
   }
 
   /** A message with its prefix in one frame. Only after canWrite() for all of it; false when it needs several frames. */
-  writeMessage(stream: Http2Stream, compressed: boolean, message: Uint8Array): boolean {
-    const dataBytes = message.length + 5;
+  writeMessage(stream: Http2Stream, compressed: boolean, message: Uint8Array | EncodableMessage): boolean {
+    const size = message instanceof Uint8Array ? message.length : message.size;
+    const dataBytes = size + 5;
     if (dataBytes > this.#frameBytes) return false;
     this.framesSent += 1;
     this.#window -= dataBytes;
@@ -130,19 +139,23 @@ export class ConnectionWriter {
     const slab = output.slab;
     writeFrameHeader(slab, at, dataBytes, FrameType.DATA, 0, stream.id);
     slab[at + 9] = compressed ? 1 : 0;
-    slab[at + 10] = message.length >>> 24;
-    slab[at + 11] = message.length >>> 16;
-    slab[at + 12] = message.length >>> 8;
-    slab[at + 13] = message.length;
-    slab.set(message, at + 14);
+    slab[at + 10] = size >>> 24;
+    slab[at + 11] = size >>> 16;
+    slab[at + 12] = size >>> 8;
+    slab[at + 13] = size;
+    if (message instanceof Uint8Array) slab.set(message, at + 14);
+    else message.writeTo(slab, at + 14);
     this.schedule();
     return true;
   }
 
-  /** Lets the bytes wait for windows and room. They must not change any more. */
-  queueData(stream: Http2Stream, bytes: Uint8Array): void {
+  /**
+   * Lets the bytes wait for windows and room. They must not change any more.
+   * @param block holds them, and is released when they have been sent; undefined: they are nobody else's
+   */
+  queueData(stream: Http2Stream, bytes: Uint8Array, block?: MemoryBlock): void {
     stream.segments ??= [];
-    stream.segments.push(bytes);
+    stream.segments.push({ bytes, block });
     stream.pendingBytes += bytes.length;
     this.bufferedBytes += bytes.length;
     if (this.bufferedBytes > this.#limits.maxBufferedResponseBytes) this.congested = true;
@@ -292,12 +305,13 @@ export class ConnectionWriter {
     const segments = stream.segments!;
     let finished = 0;
     for (let left = bytes; left > 0; ) {
-      const segment = segments[finished]!;
+      const { bytes: segment, block } = segments[finished]!;
       const take = Math.min(segment.length - stream.segmentOffset, left);
       this.#output.append(segment.subarray(stream.segmentOffset, stream.segmentOffset + take));
       stream.segmentOffset += take;
       left -= take;
       if (stream.segmentOffset === segment.length) {
+        if (block !== undefined) this.#output.releaseWhenSent(block);
         finished += 1;
         stream.segmentOffset = 0;
       }
@@ -316,11 +330,17 @@ export class ConnectionWriter {
     }
   }
 
-  #writeFields(streamId: number, fields: readonly string[], endStream: boolean): void {
+  #writeFields(
+    streamId: number,
+    fields: readonly string[],
+    endStream: boolean,
+    more?: readonly [name: string, value: string],
+  ): void {
     const output = this.#output;
-    const bound = this.#encoder.boundBytes(fields);
+    const bound = this.#encoder.boundBytes(fields, more);
     const start = output.reserve(frameHeaderBytes + bound);
-    const end = this.#encoder.encode(fields, output.slab, start + frameHeaderBytes);
+    let end = this.#encoder.encode(fields, output.slab, start + frameHeaderBytes);
+    if (more !== undefined) end = this.#encoder.encodeField(more[0], more[1], output.slab, end);
     const length = end - start - frameHeaderBytes;
     const flags = endStream ? Flag.END_STREAM : 0;
     if (length <= this.#frameBytes) {

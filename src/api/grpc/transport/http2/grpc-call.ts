@@ -1,10 +1,12 @@
 // One gRPC call on one stream: DATA into messages for the dispatcher as it asks for them, and its answers into frames.
 import { type Code, deadlineExceeded, internal, StatusError } from "../../../../status.js";
+import { bytesOfMessage, type EncodableMessage } from "../../../codecs/encodable-message.js";
 import type { CallReceiver, Dispatcher, HeaderField, TransportCall } from "../../dispatch.js";
 import type { Metadata, Peer } from "../../service-table.js";
 import { percentEncodeStatusMessage } from "../../status-message.js";
 import { Http2Stream } from "./http2-stream.js";
 import { chooseResponseEncoding, compressMessage, type Inflater, supportedEncodings } from "./message-compression.js";
+import { type MemoryBlock, messageMemory } from "./message-memory.js";
 import { MessageReader, messagePrefixBytes } from "./message-reader.js";
 import { largestWindowBytes } from "./protocol.js";
 import type { RequestBudget } from "./request-budget.js";
@@ -20,6 +22,8 @@ export interface CallHost {
   readonly compressResponsesFromBytes: number;
   readonly budget: RequestBudget;
   readonly inflater: Inflater;
+  /** In the middle of no message: any call may use it, and one whose message has only begun takes it away. */
+  spareReader: MessageReader;
   /** Allows the client to send this much more on the stream. */
   grantWindow(stream: Http2Stream, increment: number): void;
   /** The call was held up by congestion: it is told when that is over. */
@@ -30,9 +34,14 @@ export interface CallHost {
 export interface CallWriter {
   readonly congested: boolean;
   canWrite(stream: Http2Stream, dataBytes: number): boolean;
-  writeFields(stream: Http2Stream, fields: readonly string[], endStream: boolean): void;
-  writeMessage(stream: Http2Stream, compressed: boolean, message: Uint8Array): boolean;
-  queueData(stream: Http2Stream, bytes: Uint8Array): void;
+  writeFields(
+    stream: Http2Stream,
+    fields: readonly string[],
+    endStream: boolean,
+    more?: readonly [name: string, value: string],
+  ): void;
+  writeMessage(stream: Http2Stream, compressed: boolean, message: Uint8Array | EncodableMessage): boolean;
+  queueData(stream: Http2Stream, bytes: Uint8Array, block?: MemoryBlock): void;
   list(stream: Http2Stream): void;
 }
 
@@ -60,14 +69,13 @@ const highWaterBytes = 64 * 1024;
 const joinBytes = 16 * 1024;
 
 export class GrpcCall extends Http2Stream implements TransportCall {
-  readonly path: string;
-  readonly metadata: Metadata;
-  readonly peer: Peer;
-  readonly timeoutMs: number | undefined;
   readonly #head: RequestHead;
   readonly #host: CallHost;
-  readonly #reader: MessageReader;
+  /** Holds the beginning of a message whose rest is to come. Most messages come in one piece, and need none. */
+  #reader: MessageReader | undefined;
   #receiver: CallReceiver | undefined;
+  /** Holds the message that was handed over last. */
+  #requestBlock: MemoryBlock | undefined;
   /** The dispatcher asked for the next message, or the end. */
   #wanted = false;
   /** A message is being decompressed. */
@@ -92,13 +100,24 @@ export class GrpcCall extends Http2Stream implements TransportCall {
 
   constructor(id: number, head: RequestHead, sendWindow: number, host: CallHost) {
     super(id, sendWindow, host.streamWindowBytes, head.contentLength);
-    this.path = head.path;
-    this.metadata = head.metadata;
-    this.peer = host.peer;
-    this.timeoutMs = head.timeoutMs;
     this.#head = head;
     this.#host = host;
-    this.#reader = new MessageReader(host.maxReceiveMessageBytes);
+  }
+
+  get path(): string {
+    return this.#head.path;
+  }
+
+  get metadata(): Metadata {
+    return this.#head.metadata;
+  }
+
+  get peer(): Peer {
+    return this.#host.peer;
+  }
+
+  get timeoutMs(): number | undefined {
+    return this.#head.timeoutMs;
   }
 
   begin(dispatcher: Dispatcher): void {
@@ -142,7 +161,7 @@ export class GrpcCall extends Http2Stream implements TransportCall {
 
   /** A message that was begun holds memory, and maybe the connection's budget: not for ever. */
   override elapse(ms: number): void {
-    const expected = this.#wanted && this.#reader.midMessage && this.#backlog === undefined && this.receiveWindow > 0;
+    const expected = this.#wanted && this.#midMessage && this.#backlog === undefined && this.receiveWindow > 0;
     const stalled = expected && this.receivedBytes === this.#lastReceivedBytes;
     this.#lastReceivedBytes = this.receivedBytes;
     this.#requestStalledMs = stalled ? this.#requestStalledMs + ms : 0;
@@ -176,9 +195,13 @@ export class GrpcCall extends Http2Stream implements TransportCall {
     if (!this.#ended) this.#writeInitialFields([...plainInitialFields, ...wireFields(fields)]);
   }
 
-  sendMessage(message: Uint8Array): boolean {
+  sendMessage(encodable: Uint8Array | EncodableMessage): boolean {
     if (this.#ended) return true;
     if (!this.#responding) this.#writeInitialFields(plainInitialFields);
+    if (this.#responseEncoding === undefined && this.#afterCompression === undefined) {
+      return encodable instanceof Uint8Array ? this.#writeMessage(false, encodable) : this.#writeEncodable(encodable);
+    }
+    const message = bytesOfMessage(encodable);
     const fromBytes = this.#host.compressResponsesFromBytes;
     const compressing = this.#responseEncoding !== undefined && message.length >= fromBytes;
     if (!compressing && this.#afterCompression === undefined) return this.#writeMessage(false, message);
@@ -190,8 +213,18 @@ export class GrpcCall extends Http2Stream implements TransportCall {
   sendStatus(code: Code, message: string, trailers: readonly HeaderField[]): void {
     if (this.#ended) return;
     this.#end();
+    if (code === 0 && trailers.length === 1 && this.#responding && this.#afterCompression === undefined) {
+      const [name, value] = trailers[0]!;
+      this.#writeOk(typeof value === "string" ? (trailers[0] as readonly [string, string]) : [name, wireValue(value)]);
+      return;
+    }
     const status = code === 0 && trailers.length === 0 ? okTrailers : statusFields(code, message, trailers);
     this.#inTurn(() => this.#writeTrailers(this.#responding ? status : [...plainInitialFields, ...status]));
+  }
+
+  releaseRequest(): void {
+    this.#requestBlock?.release();
+    this.#requestBlock = undefined;
   }
 
   // Requests.
@@ -210,7 +243,7 @@ export class GrpcCall extends Http2Stream implements TransportCall {
 
   #deliverEnd(receiver: CallReceiver): void {
     this.#wanted = false;
-    if (this.#reader.midMessage) receiver.fail(internal("The request ended in the middle of a message"));
+    if (this.#midMessage) receiver.fail(internal("The request ended in the middle of a message"));
     else receiver.halfClose();
   }
 
@@ -223,25 +256,43 @@ export class GrpcCall extends Http2Stream implements TransportCall {
 
   /** Hands over messages while they are wanted. @returns the offset after what was taken */
   #parse(chunk: Buffer, start: number, end: number): number {
-    const reader = this.#reader;
+    const reader = this.#reader ?? this.#host.spareReader;
     let at = start;
     while (at < end && this.#mayDeliver()) {
       try {
         at = reader.next(chunk, at, end);
       } catch (thrown) {
         if (!(thrown instanceof StatusError)) throw thrown;
+        this.#keepReader(reader);
         this.#receiver!.fail(thrown);
         return end;
       }
-      const { message } = reader;
-      if (message === undefined) break;
-      reader.message = undefined;
+      if (!reader.complete) {
+        this.#keepReader(reader);
+        break;
+      }
+      reader.complete = false;
+      const { bytes, start: from, end: to } = reader;
       this.#wanted = false;
       if (this.#reservation !== "none") this.#release();
-      if (reader.compressed) this.#inflate(message);
-      else this.#receiver!.message(message);
+      if (reader.compressed) {
+        this.#inflate(bytes.subarray(from, to));
+      } else {
+        this.#requestBlock = reader.block;
+        this.#receiver!.message(bytes, from, to);
+      }
     }
     return at;
+  }
+
+  get #midMessage(): boolean {
+    return this.#reader?.midMessage ?? false;
+  }
+
+  #keepReader(reader: MessageReader): void {
+    if (this.#reader !== undefined) return;
+    this.#reader = reader;
+    this.#host.spareReader = new MessageReader(this.#host.maxReceiveMessageBytes);
   }
 
   #inflate(message: Uint8Array): void {
@@ -259,7 +310,7 @@ export class GrpcCall extends Http2Stream implements TransportCall {
         this.#receiver!.fail(result);
         return;
       }
-      this.#receiver!.message(result);
+      this.#receiver!.message(result, 0, result.length);
       this.#deliver();
       this.#grantWindow();
     });
@@ -293,16 +344,16 @@ export class GrpcCall extends Http2Stream implements TransportCall {
    */
   #grantWindow(): void {
     if (this.state !== "open" || this.#ended) return;
-    const reader = this.#reader;
-    const missing = reader.missingBytes;
+    const missing = this.#reader?.missingBytes ?? 0;
+    const partial = this.#reader?.partialBytes ?? 0;
     if (this.#reservation === "none" && this.#wanted && missing > this.receiveWindow) {
-      const granted = this.#host.budget.reserve(this, missing + reader.partialBytes);
+      const granted = this.#host.budget.reserve(this, missing + partial);
       this.#reservation = granted ? "granted" : "waiting";
     }
     const reserved = this.#reservation === "granted";
     const window = this.#host.streamWindowBytes;
     const unread = this.#backlogEnd - this.#backlogStart;
-    const target = reserved ? window + missing - unread : window - unread - reader.partialBytes;
+    const target = reserved ? window + missing - unread : window - unread - partial;
     const increment = Math.min(target, largestWindowBytes) - this.receiveWindow;
     if (increment >= window / 2 || (reserved && increment > 0 && missing > this.receiveWindow)) {
       this.#host.grantWindow(this, increment);
@@ -347,6 +398,34 @@ export class GrpcCall extends Http2Stream implements TransportCall {
     if (this.pendingBytes <= highWaterBytes) return true;
     this.waitsForRoom = true;
     return false;
+  }
+
+  /** As #writeMessage(), straight to where the message leaves from. */
+  #writeEncodable(message: EncodableMessage): boolean {
+    const { writer } = this.#host;
+    const bytes = messagePrefixBytes + message.size;
+    if (writer.canWrite(this, bytes) && writer.writeMessage(this, false, message)) return true;
+    const block = messageMemory.take(bytes);
+    const whole = block.bytes.subarray(0, bytes);
+    whole[0] = 0;
+    whole.writeUInt32BE(message.size, 1);
+    message.writeTo(block.bytes, messagePrefixBytes);
+    writer.queueData(this, whole, block);
+    if (this.pendingBytes <= highWaterBytes) return true;
+    this.waitsForRoom = true;
+    return false;
+  }
+
+  /** The trailers of almost every call: OK, and one field. */
+  #writeOk(field: readonly [name: string, value: string]): void {
+    if (this.state === "closed") return;
+    const { writer } = this.#host;
+    if (writer.canWrite(this, 0)) {
+      writer.writeFields(this, okTrailers, true, field);
+    } else {
+      this.trailers = [...okTrailers, ...field];
+      writer.list(this);
+    }
   }
 
   #writeTrailers(fields: readonly string[]): void {

@@ -11,6 +11,7 @@ import type { Logger } from "../../../../telemetry/index.js";
 import type { Dispatcher } from "../../dispatch.js";
 import type { Peer } from "../../service-table.js";
 import { AbuseGuard } from "./abuse-guard.js";
+import type { BusyPoll } from "./busy-poll.js";
 import { ClosedStreams } from "./closed-streams.js";
 import { ConnectionWatch, type WatchAction } from "./connection-watch.js";
 import { ConnectionWriter, type WriterHost } from "./connection-writer.js";
@@ -29,6 +30,7 @@ import { HpackEncoder } from "./hpack/encoder.js";
 import type { Http2Options } from "./http2-options.js";
 import type { Http2Stream, StreamEnd } from "./http2-stream.js";
 import type { Inflater } from "./message-compression.js";
+import { MessageReader } from "./message-reader.js";
 import type { SlabPool } from "./output-buffer.js";
 import { answerFor, headerListTooLarge, PlainHttpExchange } from "./plain-http-exchange.js";
 import {
@@ -53,6 +55,7 @@ export interface ConnectionDeps {
   readonly logger: Logger;
   readonly slabs: SlabPool;
   readonly inflater: Inflater;
+  readonly busyPoll: BusyPoll;
 }
 
 type State =
@@ -77,6 +80,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
   readonly writer: ConnectionWriter;
   readonly budget: RequestBudget;
   readonly inflater: Inflater;
+  spareReader: MessageReader;
   readonly maxReceiveMessageBytes: number;
   readonly streamWindowBytes: number;
   readonly requestStallTimeoutMs: number;
@@ -111,6 +115,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
     this.requestStallTimeoutMs = options.requestStallTimeoutMs;
     this.compressResponsesFromBytes = options.compressResponsesFromBytes;
     this.inflater = deps.inflater;
+    this.spareReader = new MessageReader(options.maxReceiveMessageBytes);
     this.#receiveWindow = options.connectionWindowBytes;
     this.#grammar = new FrameGrammar(this, options);
     this.#reader = new FrameReader(this.#grammar, options.maxFrameBytes);
@@ -227,6 +232,8 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
     const state = this.#state;
     if (state.name === "ended" || state.name === "closed") return;
     this.#heard = true;
+    this.#deps.busyPoll.received();
+    const framesSent = this.writer.framesSent;
     try {
       let rest = chunk;
       if (state.name === "handshake" && state.prefaceBytes < connectionPreface.length) {
@@ -239,6 +246,7 @@ export class Http2Connection implements FrameListener, WriterHost, CallHost {
       this.#fail(thrown instanceof ConnectionError ? thrown : this.#defect(thrown));
     }
     this.writer.flush();
+    if (this.writer.framesSent !== framesSent) this.#deps.busyPoll.answered();
   }
 
   /** @returns what follows the preface */

@@ -50,6 +50,11 @@ export interface Http2Limits {
   readonly maxUnsentControlFrames: number;
   /** Default 10 s. */
   readonly abuseWindowMs: number;
+  /**
+   * For so long after an answer the thread looks for the next request before it sleeps, while requests do come in that
+   * time; see BusyPoll. Default 100; 0: it sleeps at once.
+   */
+  readonly busyPollMicros: number;
 }
 
 export interface Http2Options extends GrpcTransportOptions, Http2Limits {}
@@ -74,6 +79,7 @@ const defaults: Http2Limits = {
   maxIdleFrames: 10_000,
   maxUnsentControlFrames: 1000,
   abuseWindowMs: 10_000,
+  busyPollMicros: 100,
 };
 
 const mostBytes = 2 ** 40;
@@ -99,6 +105,7 @@ const bounds: { readonly [Name in keyof Http2Limits]: { readonly min: number; re
   maxIdleFrames: { min: 1, max: 1_000_000_000 },
   maxUnsentControlFrames: { min: 1, max: 1_000_000 },
   abuseWindowMs: { min: 1, max: longestMs },
+  busyPollMicros: { min: 0, max: 10_000 },
 };
 
 /** gRPC's names for ours. Those that we do not know do no harm; every limit has a name of our own besides, see ownName(). */

@@ -1,4 +1,5 @@
 import type { StatusError } from "../../../../status.js";
+import type { MemoryBlock } from "./message-memory.js";
 
 /**
  * What a stream of a server that never pushes can be (RFC 9113, section 5.1). Half-closed (local) lasts no time: a response
@@ -15,6 +16,13 @@ export type StreamEnd =
   /** Frames that the peer sent before it heard of it are to be ignored. */
   | "reset-by-us";
 
+/** Bytes that wait to be sent. */
+export interface Segment {
+  readonly bytes: Uint8Array;
+  /** Holds them, when their memory can be used again once they have been sent. */
+  readonly block: MemoryBlock | undefined;
+}
+
 /** One stream of a connection: what came for it goes to a subclass, what leaves it waits here for windows and room. */
 export abstract class Http2Stream {
   readonly id: number;
@@ -29,7 +37,7 @@ export abstract class Http2Stream {
 
   // The response as it waits, in the order it leaves: the initial fields, bytes of DATA, the trailers.
   initialFields: readonly string[] | undefined;
-  segments: Uint8Array[] | undefined;
+  segments: Segment[] | undefined;
   /** Sent already of the first segment. */
   segmentOffset = 0;
   /** Of all segments, not yet sent. */

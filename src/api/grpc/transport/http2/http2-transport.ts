@@ -10,9 +10,11 @@ import { tcpPeer, unixPeer } from "../../peer.js";
 import type { GrpcTransport, Origin, ServiceTable } from "../../service-table.js";
 import { Acceptor } from "../acceptor.js";
 import type { GrpcTransportDeps } from "../grpc-js.js";
+import { BusyPoll } from "./busy-poll.js";
 import { Http2Connection } from "./http2-connection.js";
 import { type Http2Options, validateHttp2Options } from "./http2-options.js";
 import { Inflater } from "./message-compression.js";
+import { messageMemory } from "./message-memory.js";
 import { SlabPool } from "./output-buffer.js";
 
 /** @param _table the dispatcher has it; paths that it does not have are the dispatcher's to refuse */
@@ -35,6 +37,7 @@ class Http2Transport implements GrpcTransport {
   readonly #acceptor: Acceptor;
   readonly #slabs = new SlabPool();
   readonly #inflater = new Inflater();
+  readonly #busyPoll: BusyPoll;
   readonly #connections = new Set<Http2Connection>();
   /** One for TCP and one for each Unix socket, whose peers are named after it. */
   readonly #handshakes = new Map<string, TlsHandshakes>();
@@ -45,6 +48,7 @@ class Http2Transport implements GrpcTransport {
   constructor(options: Http2Options, deps: GrpcTransportDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#busyPoll = new BusyPoll(options.busyPollMicros, { clock: deps.clock, nextTurn: setImmediate });
     this.#acceptor = new Acceptor((socket, origin) => this.#accept(socket, origin), deps.logger);
   }
 
@@ -93,7 +97,7 @@ class Http2Transport implements GrpcTransport {
   #serve(socket: Socket, origin: Origin): void {
     const peer = origin.kind === "unix" ? unixPeer(origin.path) : tcpPeer(socket.remoteAddress, socket.remotePort);
     const { dispatcher, logger } = this.#deps;
-    const shared = { dispatcher, logger, slabs: this.#slabs, inflater: this.#inflater };
+    const shared = { dispatcher, logger, slabs: this.#slabs, inflater: this.#inflater, busyPoll: this.#busyPoll };
     const connection = new Http2Connection(socket, peer, this.#options, shared);
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
@@ -101,14 +105,16 @@ class Http2Transport implements GrpcTransport {
     else this.#elapseTimer ??= this.#elapseLater();
   }
 
-  /** One timer for all connections, while there are any. */
+  /** One timer for all connections, while there are any or memory of theirs is kept. */
   #elapseLater(): Timer {
     const { clock } = this.#deps;
     const startMs = clock.now();
     return clock.setTimer(elapseEveryMs, () => {
       const elapsedMs = clock.now() - startMs;
       for (const connection of [...this.#connections]) connection.elapse(elapsedMs);
-      this.#elapseTimer = this.#connections.size > 0 ? this.#elapseLater() : undefined;
+      messageMemory.trim();
+      const wanted = this.#connections.size > 0 || messageMemory.idleBytes > 0;
+      this.#elapseTimer = wanted ? this.#elapseLater() : undefined;
     });
   }
 

@@ -2,24 +2,29 @@
 // of DATA frames: a message may begin and end anywhere in them.
 import { internal, resourceExhausted } from "../../../../status.js";
 import { receiveLimitHint } from "../transport-options.js";
-import { ownBytes } from "./shared-reads.js";
+import { type MemoryBlock, messageMemory } from "./message-memory.js";
+import { type OwnBytes, ownBytes } from "./shared-reads.js";
 
 export const messagePrefixBytes = 5;
 /** A message that comes in pieces begins with this much room, at most; the room then grows with what has really come. */
 const firstRoomBytes = 64 * 1024;
 const growthFactor = 8;
 
-export class MessageReader {
+export class MessageReader implements OwnBytes {
   readonly #maxMessageBytes: number;
-  /** The message that next() completed; the caller takes it out before it goes on. */
-  message: Uint8Array | undefined;
+  /** next() has completed a message, at bytes[start, end); the caller takes it out before it goes on. */
+  complete = false;
+  bytes: Buffer = nothing;
+  start = 0;
+  end = 0;
+  block: MemoryBlock | undefined;
   /** Of the message that was completed, or has begun. */
   compressed = false;
   /** Of the message that has begun; 0 while its length is not known. */
   #messageBytes = 0;
   #receivedBytes = 0;
   #prefixBytes = 0;
-  #room: Buffer | undefined;
+  #room: MemoryBlock | undefined;
 
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
@@ -42,7 +47,8 @@ export class MessageReader {
 
   /**
    * Takes bytes from chunk[at, end) up to the end of a message. The message is what ownBytes() makes of it when all of it
-   * lies in the chunk, else it is put together in a buffer of its own; in either case nobody writes to it any more.
+   * lies in the chunk, else it is put together in memory of its own; in either case nobody writes to it before the block
+   * that holds it is released.
    * @returns the offset after what was taken
    * @throws StatusError when the message is too large or its prefix is wrong; the reader is of no use after that
    */
@@ -53,7 +59,8 @@ export class MessageReader {
       from += messagePrefixBytes;
       const messageEnd = from + this.#messageBytes;
       if (messageEnd <= end) {
-        this.#complete(ownBytes(chunk, from, messageEnd));
+        ownBytes(chunk, from, messageEnd, this);
+        this.#complete();
         return messageEnd;
       }
       this.#prefixBytes = messagePrefixBytes;
@@ -64,9 +71,15 @@ export class MessageReader {
     }
     const take = Math.min(this.#messageBytes - this.#receivedBytes, end - from);
     const room = this.#roomFor(this.#receivedBytes + take);
-    chunk.copy(room, this.#receivedBytes, from, from + take);
+    chunk.copy(room.bytes, this.#receivedBytes, from, from + take);
     this.#receivedBytes += take;
-    if (this.#receivedBytes === this.#messageBytes) this.#complete(room.subarray(0, this.#messageBytes));
+    if (this.#receivedBytes === this.#messageBytes) {
+      this.bytes = room.bytes;
+      this.start = 0;
+      this.end = this.#messageBytes;
+      this.block = room;
+      this.#complete();
+    }
     return from + take;
   }
 
@@ -89,8 +102,8 @@ export class MessageReader {
     this.#messageBytes = messageBytes;
   }
 
-  #complete(message: Uint8Array): void {
-    this.message = message;
+  #complete(): void {
+    this.complete = true;
     this.#messageBytes = 0;
     this.#receivedBytes = 0;
     this.#prefixBytes = 0;
@@ -98,22 +111,26 @@ export class MessageReader {
   }
 
   /** A length is only a claim: room is made for what has come, and some more, so that claims cost nothing. */
-  #roomFor(bytes: number): Buffer {
+  #roomFor(bytes: number): MemoryBlock {
     const room = this.#room;
-    if (room !== undefined && room.length >= bytes) return room;
+    if (room !== undefined && room.bytes.length >= bytes) return room;
     const wanted = Math.min(Math.max(bytes * growthFactor, firstRoomBytes), this.#messageBytes);
-    let larger: Buffer;
+    let larger: MemoryBlock;
     try {
-      // Never from Node's pool: a view of it would keep other calls' bytes alive.
-      larger = Buffer.allocUnsafeSlow(wanted);
+      larger = messageMemory.take(wanted);
     } catch {
       throw resourceExhausted(`No memory for a message of ${this.#messageBytes} bytes`);
     }
-    room?.copy(larger, 0, 0, this.#receivedBytes);
+    if (room !== undefined) {
+      room.bytes.copy(larger.bytes, 0, 0, this.#receivedBytes);
+      room.release();
+    }
     this.#room = larger;
     return larger;
   }
 }
+
+const nothing = Buffer.alloc(0);
 
 function wrongFlag(flag: number): Error {
   return internal(`Received message with a compressed flag of ${flag}; it must be 0 or 1`);

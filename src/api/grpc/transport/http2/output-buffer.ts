@@ -1,6 +1,7 @@
 // What a connection writes in one turn of the event loop, gathered into one write to its socket. Small things are written
 // into slabs; large ones are kept by reference and go to the socket beside them.
 import type { Socket } from "node:net";
+import type { MemoryBlock } from "./message-memory.js";
 
 const slabBytes = 64 * 1024;
 /** Bytes of a message from which on they are not copied: handing a part over costs about as much as copying this many. */
@@ -32,6 +33,8 @@ export class OutputBuffer {
   #partsBytes = 0;
   /** Slabs before this one that the parts lie in. */
   #full: Buffer[] = [];
+  /** Hold parts that the socket has, or is to have at the next flush. */
+  #lent: MemoryBlock[] = [];
 
   constructor(pool: SlabPool) {
     this.#pool = pool;
@@ -66,6 +69,18 @@ export class OutputBuffer {
     this.#partsBytes += bytes.length;
   }
 
+  /** A block that holds what was appended last, or before: it is released when the kernel has all of it. */
+  releaseWhenSent(block: MemoryBlock): void {
+    this.#lent.push(block);
+  }
+
+  /** The socket holds nothing any more. */
+  drained(): void {
+    if (this.#lent.length === 0 || this.bytes > 0) return;
+    for (const block of this.#lent) block.release();
+    this.#lent = [];
+  }
+
   /** Hands everything to the socket. */
   flush(socket: Socket): void {
     if (this.#parts.length === 0) {
@@ -89,6 +104,7 @@ export class OutputBuffer {
     this.slab = nothing;
     this.#used = 0;
     this.#sealed = 0;
+    if (reusable) this.drained();
   }
 
   #seal(): void {

@@ -56,6 +56,9 @@ export function validateTrailers(fields: readonly string[]): void {
 class HeaderMetadata implements Metadata {
   readonly #fields: readonly string[];
   readonly #first: number;
+  // Calls alike share this object, and ask it for the same.
+  #latestName = "";
+  #latestValue: string | undefined;
 
   constructor(fields: readonly string[], first: number) {
     this.#fields = fields;
@@ -72,11 +75,13 @@ class HeaderMetadata implements Metadata {
 
   /** As on the wire. */
   raw(name: string): string | undefined {
+    if (name === this.#latestName) return this.#latestValue;
     const fields = this.#fields;
-    for (let index = this.#first; index < fields.length; index += 2) {
-      if (fields[index] === name) return fields[index + 1];
-    }
-    return undefined;
+    let index = this.#first;
+    while (index < fields.length && fields[index] !== name) index += 2;
+    this.#latestName = name;
+    this.#latestValue = fields[index + 1];
+    return this.#latestValue;
   }
 }
 

@@ -5,6 +5,7 @@
 // are not as they were in the versions of Node this was tested with, and for TLS, "data" events are what they always were.
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { type MemoryBlock, messageMemory } from "./message-memory.js";
 
 /** What libuv offers the kernel for a read of a socket when left alone, too. */
 const sharedBytes = 64 * 1024;
@@ -13,8 +14,8 @@ const largeBytes = 16 * 1024;
 const testedNodeVersions = { from: 20, to: 24 };
 
 const shared = Buffer.allocUnsafeSlow(sharedBytes);
-/** Copy of shared[takenFrom, takenEnd), made for a message of the present read. */
-let taken = shared;
+/** Holds a copy of shared[takenFrom, takenEnd), made for a message of the present read. */
+let taken: MemoryBlock | undefined;
 let takenFrom = 0;
 let takenEnd = 0;
 
@@ -29,24 +30,48 @@ export function receiveFrom(socket: Socket, consumer: (chunk: Buffer) => void): 
     return;
   }
   fields.set(shared, (bytes) => {
-    takenEnd = 0;
-    consumer(shared.subarray(0, bytes));
+    try {
+      consumer(bytes === shared.length ? shared : shared.subarray(0, bytes));
+    } finally {
+      taken?.release();
+      taken = undefined;
+      takenEnd = 0;
+    }
   });
 }
 
-/** chunk[start, end) as bytes that nobody writes to any more. In a chunk, each call's range lies behind the one before. */
-export function ownBytes(chunk: Buffer, start: number, end: number): Buffer {
-  if (chunk.buffer !== shared.buffer) return chunk.subarray(start, end);
+/** Bytes that nobody else writes to, at bytes[start, end). */
+export interface OwnBytes {
+  bytes: Buffer;
+  start: number;
+  end: number;
+  /** Holds them, when their memory can be used again; to be released once. */
+  block: MemoryBlock | undefined;
+}
+
+/** Makes chunk[start, end) the target's own. In a chunk, each call's range lies behind the one before. */
+export function ownBytes(chunk: Buffer, start: number, end: number, target: OwnBytes): void {
+  if (chunk.buffer !== shared.buffer) {
+    target.bytes = chunk;
+    target.start = start;
+    target.end = end;
+    target.block = undefined;
+    return;
+  }
   const from = chunk.byteOffset + start;
   const to = chunk.byteOffset + end;
-  if (to > takenEnd) {
+  if (taken === undefined || to > takenEnd) {
     takenFrom = from;
     takenEnd = to - from < largeBytes ? chunk.byteOffset + chunk.length : to;
-    // Not from Node's pool: it would be kept as long as any message in it.
-    taken = Buffer.allocUnsafeSlow(takenEnd - from);
-    shared.copy(taken, 0, from, takenEnd);
+    taken?.release();
+    taken = messageMemory.take(takenEnd - from);
+    shared.copy(taken.bytes, 0, from, takenEnd);
   }
-  return taken.subarray(from - takenFrom, to - takenFrom);
+  taken.hold();
+  target.bytes = taken.bytes;
+  target.start = from - takenFrom;
+  target.end = to - takenFrom;
+  target.block = taken;
 }
 
 interface SharedReadFields {

@@ -1,6 +1,7 @@
 // A header list into a header block, for the few lists that a gRPC server sends. Fields that come with every call (the
 // content type, an OK status) are entered into the peer's table once and cost a byte from then on; nothing is ever evicted,
 // so that their indices stay. All others are sent as they are, without Huffman code: that would cost more than it saves.
+import { copyBytes } from "../../../../../tensor/index.js";
 import { DynamicTable, entryOverheadBytes } from "./dynamic-table.js";
 import { staticTable, staticTableLength } from "./static-table.js";
 
@@ -59,10 +60,11 @@ export class HpackEncoder {
     this.#announcements = [0, tableBytes];
   }
 
-  /** Room that a block of these fields needs at most. */
-  boundBytes(fields: readonly string[]): number {
+  /** Room that a block of these fields needs at most. @param more one field more */
+  boundBytes(fields: readonly string[], more?: readonly [name: string, value: string]): number {
     let bytes = 12; // two announcements
     for (let index = 0; index < fields.length; index++) bytes += fields[index]!.length;
+    if (more !== undefined) bytes += more[0].length + more[1].length + fieldOverheadBytes;
     return bytes + (fields.length / 2) * fieldOverheadBytes;
   }
 
@@ -89,7 +91,7 @@ export class HpackEncoder {
   #encodeConstant(constant: ConstantList, target: Buffer, offset: number): number {
     const entries = this.#table.length;
     if (constant.entries === entries) {
-      target.set(constant.block, offset);
+      copyBytes(constant.block, 0, constant.block.length, target, offset);
       return offset + constant.block.length;
     }
     const end = this.#encodeAll(constant.fields, target, offset);
@@ -104,13 +106,18 @@ export class HpackEncoder {
   #encodeAll(fields: readonly string[], target: Buffer, offset: number): number {
     let at = offset;
     for (let index = 0; index < fields.length; index += 2) {
-      at = this.#encodeField(fields[index]!, fields[index + 1]!, target, at);
+      at = this.encodeField(fields[index]!, fields[index + 1]!, target, at);
     }
     return at;
   }
 
-  #encodeField(name: string, value: string, target: Buffer, offset: number): number {
+  /** One field of the block that encode() has begun. */
+  encodeField(name: string, value: string, target: Buffer, offset: number): number {
     const remembered = this.#names.get(name);
+    if (remembered?.values === "any" && remembered.nameEntry !== undefined) {
+      const at = writeInteger(target, offset, 0, 0x0f, this.#indexOf(remembered.nameEntry));
+      return writeString(target, at, value);
+    }
     const entry = remembered === undefined || remembered.values === "any" ? undefined : remembered.entries.get(value);
     if (entry !== undefined) return writeInteger(target, offset, 0x80, 0x7f, this.#indexOf(entry));
     const fixed = staticNames.get(name);

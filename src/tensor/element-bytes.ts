@@ -1,6 +1,7 @@
-// Between elements and the bytes of a message, which lie at any address. Making a view costs more than moving a few
-// elements one by one, so small tensors take another way than large ones.
-import { bytesOf, type ElementType, type ElementTypeInfo, elementTypes, type NumericData } from "../../tensor/index.js";
+// Between elements and bytes that lie at any address. Making a view, or calling set(), costs more than moving a few bytes
+// one by one, so what is small takes another way than what is large.
+import { type ElementType, type ElementTypeInfo, elementTypes, type NumericData } from "./dtype.js";
+import { bytesOf } from "./tensor.js";
 
 const smallBytes = 64;
 const scratch = new ArrayBuffer(smallBytes);
@@ -9,12 +10,21 @@ const scratchBytes = new Uint8Array(scratch);
 const scratchViews = new Map<ElementType, NumericData>();
 for (const { name, array } of elementTypes) if (array !== undefined) scratchViews.set(name, new array(scratch));
 
+/** Copies source[start, end) to the target. */
+export function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): void {
+  if (end - start > smallBytes) {
+    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at);
+    return;
+  }
+  for (let from = start, to = at; from < end; from++, to++) target[to] = source[from]!;
+}
+
 /** Elements from their bytes, bit by bit: a view of them where they lie aligned, a copy where they do not or are few. */
 export function readElements(info: ElementTypeInfo, bytes: Uint8Array, start: number, count: number): NumericData {
   const { array, bytesPerElement } = info;
   const size = count * bytesPerElement;
   if (size <= smallBytes) {
-    for (let i = 0; i < size; i++) scratchBytes[i] = bytes[start + i]!;
+    copyBytes(bytes, start, start + size, scratchBytes, 0);
     return scratchViews.get(info.name)!.slice(0, count);
   }
   const offset = bytes.byteOffset + start;
@@ -31,7 +41,7 @@ export function writeElements(out: Uint8Array, pos: number, dtype: ElementType, 
     out.set(bytesOf(data), pos);
   } else {
     (scratchViews.get(dtype) as Float32Array).set(data as Float32Array);
-    for (let i = 0; i < size; i++) out[pos + i] = scratchBytes[i]!;
+    copyBytes(scratchBytes, 0, size, out, pos);
   }
   return pos + size;
 }
