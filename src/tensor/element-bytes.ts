@@ -1,7 +1,6 @@
 // Between elements and bytes that lie at any address. Making a view, or calling set(), costs more than moving a few bytes
 // one by one, so what is small takes another way than what is large.
 import { type ElementType, type ElementTypeInfo, elementTypes, type NumericData } from "./dtype.js";
-import { bytesOf } from "./tensor.js";
 
 const smallBytes = 64;
 const scratch = new ArrayBuffer(smallBytes);
@@ -9,6 +8,11 @@ const scratchBytes = new Uint8Array(scratch);
 /** The scratch memory as each type sees it. */
 const scratchViews = new Map<ElementType, NumericData>();
 for (const { name, array } of elementTypes) if (array !== undefined) scratchViews.set(name, new array(scratch));
+
+/** The bytes under the elements, without a copy. */
+export function bytesOf(data: NumericData): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
 
 /** Copies source[start, end) to the target. */
 export function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): void {

@@ -10,7 +10,7 @@ export {
   elementTypes,
   type NumericData,
 } from "./dtype.js";
-export { copyBytes, readElements, writeElements } from "./element-bytes.js";
+export { bytesOf, copyBytes, readElements, writeElements } from "./element-bytes.js";
 export { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from "./float16.js";
 export { keepFreedMemory } from "./keep-freed-memory.js";
 export { decodeLengthPrefixed, encodeLengthPrefixed } from "./length-prefixed.js";
@@ -18,7 +18,6 @@ export { NamedValues } from "./named-values.js";
 export { RawTensor } from "./raw-tensor.js";
 export {
   byteLength,
-  bytesOf,
   elementCount,
   formatShape,
   isNumeric,

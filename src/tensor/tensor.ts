@@ -55,11 +55,6 @@ export function viewAs(dtype: ElementType, bytes: Uint8Array): NumericData {
   return new array(aligned.buffer, aligned.byteOffset, aligned.byteLength / bytesPerElement);
 }
 
-/** The bytes under a numeric tensor, without a copy. */
-export function bytesOf(data: NumericData): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
 /** "[2,3]", as TensorFlow writes shapes. */
 export function formatShape(shape: readonly (number | string | undefined)[]): string {
   return `[${shape.map((size) => size ?? "?").join(",")}]`;

@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { CancellationSource, neverCancelled } from "../../src/cancellation.js";
+import { systemClock } from "../../src/clock.js";
 import type { BatchingOptions } from "../../src/runtime/batching/batching-options.js";
 import { BatchingSession } from "../../src/runtime/batching/batching-session.js";
-import type { Session } from "../../src/runtime/index.js";
+import { type RunOptions, type Session, startRun } from "../../src/runtime/index.js";
 import { cancelled, invalidArgument, StatusError, unavailable } from "../../src/status.js";
 import { silentLogger } from "../../src/telemetry/index.js";
 import { RawTensor, type Tensor } from "../../src/tensor/index.js";
+import { assertSame, borrow, filled, raw } from "../support/borrowed-outputs.js";
 import { RowwiseSession } from "../support/rowwise-session.js";
-import { affineModel } from "../support/test-models.js";
+import { affineModel, identityModel } from "../support/test-models.js";
 import { alwaysInline, TestRuntime } from "../support/test-runtime.js";
 
 const clock = { now: () => 0, wallTime: () => 0, setTimer: () => ({ cancel: () => {} }) };
@@ -25,6 +27,26 @@ const run = (session: BatchingSession, tensor: Tensor, cancellation = neverCance
 const values = (result: { outputs: ReadonlyMap<string, Tensor> }) => [
   ...(result.outputs.get("y")!.data as Float32Array),
 ];
+
+/** The session, and who sees each run on its way to it; runs that are refused there do not arrive. */
+function onTheWay(
+  inner: Session,
+  see: (run: { readonly rows: number; readonly options: RunOptions }) => unknown,
+): Session {
+  return {
+    start(feeds, fetches, options, waiter) {
+      const refusal = see({ rows: feeds.get("x")!.shape[0]!, options });
+      if (refusal instanceof StatusError) waiter.reject(refusal);
+      else startRun(inner, feeds, fetches, options, waiter);
+    },
+    run: (feeds, fetches, options) => inner.run(feeds, fetches, options),
+    release: () => inner.release(),
+    load: () => inner.load(),
+    get placement() {
+      return inner.placement;
+    },
+  };
+}
 
 describe("BatchingSession", () => {
   it("runs a call at once when the model is idle, alone", async () => {
@@ -71,6 +93,52 @@ describe("BatchingSession", () => {
     );
     assert.ok(results.some(({ batchSize }) => batchSize === 4));
   });
+
+  it("finds out what rows cost with small batches, where large ones would send the model to another thread", async () => {
+    await using runtime = new TestRuntime(alwaysInline);
+    const { session: inner } = await runtime.load(identityModel("float32", ["n", 800]));
+    const runs: { readonly rows: number; readonly isGuess: boolean }[] = [];
+    const watched = onTheWay(inner, ({ rows, options }) => {
+      runs.push({ rows, isGuess: options.expectedIsGuess === true });
+    });
+    const session = new BatchingSession("m", watched, {}, { clock: systemClock, logger: silentLogger });
+    const row = { ...filled("float32", 3200, 1), shape: [1, 800] };
+    await Promise.all(Array.from({ length: 300 }, () => borrow(session, raw(row))));
+    assert.deepEqual(
+      runs.slice(0, 3).map(({ rows }) => rows),
+      [1, 1, 1],
+    );
+    for (const { rows, isGuess } of runs) assert.ok(!isGuess || rows * 3200 <= 64 * 1024, `${rows} rows at a guess`);
+    assert.ok(Math.max(...runs.map(({ rows }) => rows)) > 20, "batches grow in the end");
+    assert.equal(inner.placement.kind, "inline");
+  });
+
+  for (const failing of [false, true]) {
+    const how = failing ? "that run one by one after their batch has failed" : "of a batch";
+    it(`lets callers ${how} borrow outputs, beside others that keep theirs`, async () => {
+      await using runtime = new TestRuntime({ ...alwaysInline, inlineMaxFeedBytes: 2 ** 30 });
+      const { session: inner } = await runtime.load(identityModel("float32", ["n", 5000]));
+      const batches: number[] = [];
+      const watched = onTheWay(inner, ({ rows }) => {
+        batches.push(rows);
+        return failing && rows > 1 ? invalidArgument("not together") : undefined;
+      });
+      const options = { maxUntriedBytes: 2 ** 30 };
+      const session = new BatchingSession("m", watched, options, { clock, logger: silentLogger });
+      const rowOf = (seed: number) => ({ ...filled("float32", 20_000, seed), shape: [1, 5000] });
+      for (const kept of [0, 1]) {
+        const answers = await Promise.all(
+          Array.from({ length: 12 }, async (_, index) => {
+            const row = raw(rowOf(index));
+            if (index >= kept) return (await borrow(session, row)).seen;
+            return (await session.run(feed(row), ["y"], { cancellation: neverCancelled })).outputs.get("y")!;
+          }),
+        );
+        for (const [index, answer] of answers.entries()) assertSame(answer, rowOf(index));
+      }
+      assert.ok(batches.some((rows) => rows > 1));
+    });
+  }
 
   it("never mixes other shapes, types or fetches", async () => {
     const inner = new RowwiseSession();

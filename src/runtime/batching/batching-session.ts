@@ -330,8 +330,10 @@ export class BatchingSession implements Session {
     for (const task of tasks) {
       task.startedMs = this.#clock.now();
       try {
+        // The answer is read after this promise: not borrowed.
+        const options = { ...task.options, outputsAreBorrowed: false };
         const result = await promiseOf<RunResult>((waiter) =>
-          startRun(this.#inner, task.feeds, fetches, task.options, waiter),
+          startRun(this.#inner, task.feeds, fetches, options, waiter),
         );
         this.#answerAlone(task, result);
       } catch (error) {

@@ -121,7 +121,10 @@ class BoundSession implements NativeSession {
       const copied = tensor instanceof RawTensor && tensor.byteLength >= discardedFromBytes && !tensor.isAligned;
       const data = copied ? tensor.copy() : tensor.data;
       feedsObject[names[index]!] = new NativeTensor(dtype, data, shape);
-      if (copied) (copies ??= []).push({ dtype, shape, data });
+      if (copied) {
+        copies ??= [];
+        copies.push({ dtype, shape, data });
+      }
     }
     if (fetches !== this.#fetches) {
       this.#fetches = fetches;
