@@ -140,6 +140,22 @@ describe("BatchingSession", () => {
     });
   }
 
+  it("counts a call's wait from the turn in which it came, though one was to begin already", async () => {
+    const inner = new RowwiseSession({ kind: "inline" });
+    let nowMs = 0;
+    const session = batching(inner, {}, { ...clock, now: () => nowMs });
+    const first = run(session, vector(0));
+    const second = run(session, vector(1));
+    nowMs = 1000;
+    const turning = inner.turn();
+    await first; // its end has the second wait for the end of this turn
+    const third = run(session, vector(2));
+    await turning;
+    await inner.turn();
+    await inner.turn();
+    assert.deepEqual([(await second).queueMs, (await third).queueMs], [1000, 0]);
+  });
+
   it("never mixes other shapes, types or fetches", async () => {
     const inner = new RowwiseSession();
     const session = batching(inner);

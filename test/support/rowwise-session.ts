@@ -3,6 +3,8 @@ import type { StatusError } from "../../src/status.js";
 import type { Tensor } from "../../src/tensor/index.js";
 
 export interface RowwiseOptions {
+  /** Where it says that it lives. Default: in a thread pool. */
+  readonly kind?: PlacementInfo["kind"];
   readonly rowMs?: number;
   readonly sessions?: number;
   readonly refuse?: (element: number) => StatusError | undefined;
@@ -25,7 +27,7 @@ export class RowwiseSession implements Session {
   constructor(options: RowwiseOptions = {}) {
     this.#options = options;
     this.placement = {
-      kind: "thread-pool",
+      kind: options.kind ?? "thread-pool",
       sessions: options.sessions ?? 1,
       intraOpThreads: 1,
       warmupRunMicros: undefined,

@@ -48,9 +48,11 @@ export class BatchingSession implements Session {
   #waiting = 0;
   #running = 0;
   #pumpScheduled = false;
-  #latestArrivalMs = 0;
+  /** When the first of those that came in this turn has come. */
+  #turnMs: number | undefined;
   readonly #pumpLater = () => {
     this.#pumpScheduled = false;
+    this.#turnMs = undefined;
     this.#pump();
   };
   readonly #cost = new RunCost();
@@ -111,8 +113,10 @@ export class BatchingSession implements Session {
 
   /** Calls of one turn of the event loop count as having come together: the clock need not be read for each. */
   #arrivalMs(): number {
-    if (!this.#pumpScheduled || !this.#isInline) this.#latestArrivalMs = this.#clock.now();
-    return this.#latestArrivalMs;
+    const arrivalMs = this.#turnMs ?? this.#clock.now();
+    // Until the turn's end, of which the pump tells.
+    this.#turnMs = this.#pumpScheduled && this.#isInline ? arrivalMs : undefined;
+    return arrivalMs;
   }
 
   async release(): Promise<void> {
