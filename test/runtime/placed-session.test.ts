@@ -262,7 +262,7 @@ describe("a model comes back to the serving thread", () => {
       { kind: "thread-pool", session: pool },
       {
         name: "m",
-        limits: { inlineThresholdMicros: 50, inlineSlowRunMicros: 1000, inlineMaxFeedBytes: 40 },
+        limits: { cpus: 2, inlineThresholdMicros: 50, inlineSlowRunMicros: 1000, inlineMaxFeedBytes: 40 },
         timeDecides: true,
         measuringFeeds: () => new Map(),
         fetches: [],

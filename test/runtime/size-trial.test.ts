@@ -6,12 +6,12 @@ import { SizeTrial } from "../../src/runtime/placement/size-trial.js";
 import type { Tensor } from "../../src/tensor/index.js";
 import { FakeClock } from "../support/fake-clock.js";
 
-const limits = { inlineMaxFeedBytes: 40, inlineThresholdMicros: 50, inlineSlowRunMicros: 1000 };
+const limits = { cpus: 2, inlineMaxFeedBytes: 40, inlineThresholdMicros: 50, inlineSlowRunMicros: 1000 };
 
-function open() {
+function open(cpus = 2) {
   const clock = new FakeClock();
   let proven = 0;
-  const trial = new SizeTrial(limits, clock, () => {
+  const trial = new SizeTrial({ ...limits, cpus }, clock, () => {
     proven += 1;
   });
   const run = (shape: readonly number[], computeMs: number, times = 1, options: Partial<RunOptions> = {}) => {
@@ -65,6 +65,18 @@ describe("calls that carry much", () => {
       trial.begin();
       run([elements], computeMs, 32);
       assert.equal(proven(), expected, `${elements} elements in ${computeMs} ms`);
+    }
+  });
+
+  it("may take what is not slow here where a thread would have no CPU of its own", () => {
+    for (const [computeMs, expected] of [
+      [0.999, 1],
+      [1.001, 0],
+    ] as const) {
+      const { trial, run, proven } = open(1);
+      trial.begin();
+      run([1024], computeMs, 32);
+      assert.equal(proven(), expected);
     }
   });
 

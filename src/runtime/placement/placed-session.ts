@@ -8,12 +8,11 @@ import { errorMessage, internal } from "../../status.js";
 import type { Logger } from "../../telemetry/index.js";
 import { discardTensors, type Tensor } from "../../tensor/index.js";
 import { promiseOf, tell, type Waiter } from "../../waiter.js";
-import type { RuntimeOptions } from "../runtime-options.js";
 import type { PlacementInfo, RunOptions, RunResult, Session } from "../session.js";
 import { median } from "../warm-up.js";
 import type { InlineSession } from "./inline.js";
 import { formatMicros } from "./placement-decision.js";
-import { feedBytes, SizeTrial } from "./size-trial.js";
+import { feedBytes, SizeTrial, type SizeTrialLimits } from "./size-trial.js";
 import type { SessionCounters, ThreadPool } from "./thread-pool.js";
 
 export type FirstHome =
@@ -32,7 +31,7 @@ type Home =
 
 export interface PlacedSessionOptions {
   readonly name: string;
-  readonly limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">;
+  readonly limits: SizeTrialLimits;
   readonly openPool: (reason: string) => Promise<ThreadPool>;
   /** undefined: the serving thread could not make its session. */
   readonly openInline: () => InlineSession | undefined;

@@ -29,8 +29,13 @@ const longestPauseMs = 3_600_000;
 /** Calls whose time can be foretold by their rows are of one kind; of the others, each with its exact shapes. */
 const foretold = "foretold";
 
+export type SizeTrialLimits = Pick<
+  RuntimeOptions,
+  "cpus" | "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros"
+>;
+
 export class SizeTrial {
-  readonly #limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">;
+  readonly #limits: SizeTrialLimits;
   readonly #clock: Clock;
   readonly #onProven: () => void;
   /** Short runs of each kind, less what long ones took back; undefined while nothing is on trial. */
@@ -39,11 +44,7 @@ export class SizeTrial {
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   #pauseMs = firstPauseMs;
 
-  constructor(
-    limits: Pick<RuntimeOptions, "inlineMaxFeedBytes" | "inlineSlowRunMicros" | "inlineThresholdMicros">,
-    clock: Clock,
-    onProven: () => void,
-  ) {
+  constructor(limits: SizeTrialLimits, clock: Clock, onProven: () => void) {
     this.#limits = limits;
     this.#clock = clock;
     this.#onProven = onProven;
@@ -88,8 +89,9 @@ export class SizeTrial {
   /** @returns whether that was the last run that was needed */
   #ran(kind: string, bytes: number, computeMs: number): boolean {
     if (this.#shortRuns === undefined) return false;
-    const { inlineThresholdMicros, inlineSlowRunMicros } = this.#limits;
-    const wayMicros = inlineThresholdMicros + bytes / carriedBytesPerMicro;
+    const { cpus, inlineThresholdMicros, inlineSlowRunMicros } = this.#limits;
+    // With a single CPU nothing is gained by another thread but that others need not wait for the run.
+    const wayMicros = cpus === 1 ? inlineSlowRunMicros : inlineThresholdMicros + bytes / carriedBytesPerMicro;
     const short = computeMs * 1000 < Math.min(wayMicros, inlineSlowRunMicros);
     const tooSlow = computeMs * 1000 > mostSlowness * inlineSlowRunMicros;
     const before = tooSlow ? 0 : (this.#shortRuns.get(kind) ?? 0);

@@ -57,10 +57,15 @@ export class MessageMemory {
    * @throws RangeError when there is no such memory
    */
   take(bytes: number): MemoryBlock {
+    return this.takeIdle(bytes) ?? new MemoryBlock(Buffer.allocUnsafeSlow(sizeFor(bytes)), this);
+  }
+
+  /** As take(), if there is such a block already. */
+  takeIdle(bytes: number): MemoryBlock | undefined {
     const size = sizeFor(bytes);
     const idle = this.#idle.get(size);
     const block = idle?.blocks.pop();
-    if (block === undefined) return new MemoryBlock(Buffer.allocUnsafeSlow(size), this);
+    if (block === undefined) return undefined;
     idle!.fewest = Math.min(idle!.fewest, idle!.blocks.length);
     this.#idleBytes -= size;
     return block.renew();

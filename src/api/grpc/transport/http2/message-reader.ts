@@ -110,14 +110,17 @@ export class MessageReader implements OwnBytes {
     this.#room = undefined;
   }
 
-  /** A length is only a claim: room is made for what has come, and some more, so that claims cost nothing. */
+  /**
+   * A length is only a claim: room is made for what has come, and some more, so that claims cost nothing. Room for all of
+   * it is taken where it lies idle.
+   */
   #roomFor(bytes: number): MemoryBlock {
     const room = this.#room;
     if (room !== undefined && room.bytes.length >= bytes) return room;
     const wanted = Math.min(Math.max(bytes * growthFactor, firstRoomBytes), this.#messageBytes);
     let larger: MemoryBlock;
     try {
-      larger = messageMemory.take(wanted);
+      larger = messageMemory.takeIdle(this.#messageBytes) ?? messageMemory.take(wanted);
     } catch {
       throw resourceExhausted(`No memory for a message of ${this.#messageBytes} bytes`);
     }
