@@ -56,6 +56,16 @@ describe("MessageReader", () => {
     }
   });
 
+  it("puts a message that comes in pieces where its end is a multiple of eight, for the elements at its end", () => {
+    for (let length = 70; length < 90; length++) {
+      const reader = new MessageReader(100);
+      const bytes = message("e".repeat(length));
+      reader.next(bytes, reader.next(bytes, 0, 30), bytes.length);
+      assert.equal(reader.end % 8, 0);
+      assert.equal(takeMessage(reader)?.toString(), "e".repeat(length));
+    }
+  });
+
   it("gives a view of the chunk when all of the message lies in it", () => {
     const reader = new MessageReader(100);
     const chunk = message("in place");

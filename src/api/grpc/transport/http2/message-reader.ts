@@ -9,6 +9,7 @@ export const messagePrefixBytes = 5;
 /** A message that comes in pieces begins with this much room, at most; the room then grows with what has really come. */
 const firstRoomBytes = 64 * 1024;
 const growthFactor = 8;
+const alignment = 8;
 
 export class MessageReader implements OwnBytes {
   readonly #maxMessageBytes: number;
@@ -24,6 +25,11 @@ export class MessageReader implements OwnBytes {
   #messageBytes = 0;
   #receivedBytes = 0;
   #prefixBytes = 0;
+  /**
+   * Where the message begins in its room. Its end lies at a multiple of eight: a request for one tensor, written field by
+   * field in the order of their numbers, ends with the tensor's elements, which can then be used where they are.
+   */
+  #offset = 0;
   #room: MemoryBlock | undefined;
 
   constructor(maxMessageBytes: number) {
@@ -71,12 +77,12 @@ export class MessageReader implements OwnBytes {
     }
     const take = Math.min(this.#messageBytes - this.#receivedBytes, end - from);
     const room = this.#roomFor(this.#receivedBytes + take);
-    chunk.copy(room.bytes, this.#receivedBytes, from, from + take);
+    chunk.copy(room.bytes, this.#offset + this.#receivedBytes, from, from + take);
     this.#receivedBytes += take;
     if (this.#receivedBytes === this.#messageBytes) {
       this.bytes = room.bytes;
-      this.start = 0;
-      this.end = this.#messageBytes;
+      this.start = this.#offset;
+      this.end = this.#offset + this.#messageBytes;
       this.block = room;
       this.#complete();
     }
@@ -100,6 +106,7 @@ export class MessageReader implements OwnBytes {
     }
     this.compressed = flag === 1;
     this.#messageBytes = messageBytes;
+    this.#offset = (alignment - (messageBytes % alignment)) % alignment;
   }
 
   #complete(): void {
@@ -116,16 +123,17 @@ export class MessageReader implements OwnBytes {
    */
   #roomFor(bytes: number): MemoryBlock {
     const room = this.#room;
-    if (room !== undefined && room.bytes.length >= bytes) return room;
+    const offset = this.#offset;
+    if (room !== undefined && room.bytes.length >= offset + bytes) return room;
     const wanted = Math.min(Math.max(bytes * growthFactor, firstRoomBytes), this.#messageBytes);
     let larger: MemoryBlock;
     try {
-      larger = messageMemory.takeIdle(this.#messageBytes) ?? messageMemory.take(wanted);
+      larger = messageMemory.takeIdle(offset + this.#messageBytes) ?? messageMemory.take(offset + wanted);
     } catch {
       throw resourceExhausted(`No memory for a message of ${this.#messageBytes} bytes`);
     }
     if (room !== undefined) {
-      room.bytes.copy(larger.bytes, 0, 0, this.#receivedBytes);
+      room.bytes.copy(larger.bytes, offset, offset, offset + this.#receivedBytes);
       room.release();
     }
     this.#room = larger;
