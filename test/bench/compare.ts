@@ -47,6 +47,11 @@ interface ServedModel {
   /** Rows that the bare loop is tried with, to find its best. */
   readonly batches: readonly number[];
   readonly load: { readonly connections: number; readonly inFlight: number };
+  /**
+   * Calls in a round, of a model that runs for long: those that are under way when a second is over would be a good part of
+   * all. Default: as many as go.
+   */
+  readonly calls?: number;
 }
 const small = { batches: [1, 32, 256], load: { connections: 8, inFlight: 32 } };
 const image = { row: [1, 3, 224, 224], batches: [1], load: { connections: 2, inFlight: 2 } };
@@ -57,9 +62,9 @@ const served: readonly ServedModel[] = [
   { name: "mlp", input: "features", output: "probabilities", row: [1, 784], ...small },
   { name: "digits", input: "image", output: "probabilities", row: [1, 1, 8, 8], ...small },
   { name: "transformer", input: "x", output: "y", row: [1, 16, 64], ...small },
-  { name: "squeezenet", input: "data_0", output: "softmaxout_1", ...image },
-  { name: "shufflenet", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image },
-  { name: "resnet50", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image },
+  { name: "squeezenet", input: "data_0", output: "softmaxout_1", ...image, calls: 500 },
+  { name: "shufflenet", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image, calls: 500 },
+  { name: "resnet50", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image, calls: 60 },
 ];
 
 if (h2load === undefined) {
@@ -163,15 +168,17 @@ async function start(port: number, command: string, args: readonly string[]): Pr
 
 function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<string, string>): void {
   const table: string[][] = [];
-  for (const { name, input, output, row, batches, load: shape } of served) {
+  for (const { name, input, output, row, batches, load: shape, calls } of served) {
     const path = paths.get(name);
     if (path === undefined) continue;
     const { body, bytes } = predictBody(folder, name, input, row);
     const echo = echoBody(folder, bytes).body;
+    const amount = calls === undefined ? { seconds } : { calls };
     const rate = (server: Contestant, file: string, connections: number, inFlight: number) =>
-      callsPerSecond(server, { path: predictPath, body: file, connections, inFlight, seconds }).callsPerSecond;
+      callsPerSecond(server, { path: predictPath, body: file, connections, inFlight, ...amount }).callsPerSecond;
     let cpu = Number.NaN;
-    const load = { path: predictPath, body, ...shape, seconds };
+    const load = { path: predictPath, body, ...shape, ...amount };
+    const bareSeconds = calls === undefined ? seconds : 3 * seconds;
     const lanes: Lane[] = [
       {
         name: "many",
@@ -182,7 +189,10 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
         },
       },
       { name: "alone", measure: () => rate(onnxd, body, 1, 1) },
-      ...batches.map((rows) => ({ name: `bare ${rows}`, measure: () => bare(path, input, output, row, rows) })),
+      ...batches.map((rows) => ({
+        name: `bare ${rows}`,
+        measure: () => bare(path, input, output, row, rows, bareSeconds),
+      })),
     ];
     if (cpp !== undefined) {
       lanes.push({ name: "echo many", measure: () => rate(cpp, echo, shape.connections, shape.inFlight) });
@@ -220,10 +230,17 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
   console.log("\nMany in flight: 8 connections × 32, for images 2 × 2.");
 }
 
-function bare(path: string, input: string, output: string, row: readonly number[], rows: number): number {
+function bare(
+  path: string,
+  input: string,
+  output: string,
+  row: readonly number[],
+  rows: number,
+  roundSeconds: number,
+): number {
   const program = fileURLToPath(new URL("./comparison/bare-loop.js", import.meta.url));
   const shape = [rows * row[0]!, ...row.slice(1)].join(",");
-  return Number(runOn("server", process.execPath, [program, path, input, output, shape, String(seconds)]));
+  return Number(runOn("server", process.execPath, [program, path, input, output, shape, String(roundSeconds)]));
 }
 
 function compareInFlight(onnxd: Contestant, echoes: Echoes): void {

@@ -11,7 +11,9 @@ export interface Load {
   readonly connections: number;
   /** Calls that each connection has under way. */
   readonly inFlight: number;
-  readonly seconds: number;
+  /** How long; or else how many calls, counted to the end of the last one. */
+  readonly seconds?: number;
+  readonly calls?: number;
   /** JSON over HTTP/1.1 at this port, instead of gRPC at the server's own. */
   readonly restPort?: number;
 }
@@ -27,7 +29,7 @@ export interface Figures {
 export function callsPerSecond(server: Contestant, load: Load): Figures {
   const before = server.cpuSeconds();
   const output = runOn("load", h2load!, [
-    ...["-D", String(load.seconds), "--warm-up-time=0"],
+    ...(load.calls === undefined ? ["-D", String(load.seconds), "--warm-up-time=0"] : ["-n", String(load.calls)]),
     ...["-c", String(load.connections), "-m", String(load.inFlight), "-t", "1"],
     ...target(server, load),
   ]);
