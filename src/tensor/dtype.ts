@@ -117,8 +117,11 @@ const byOpenInference = new Map(elementTypes.map((info) => [info.openInference, 
 
 export function elementTypeInfo(name: ElementType): ElementTypeInfo {
   // Mostly it is the type that was asked for before, and a look into a map costs as much as moving a small tensor.
-  if (latest.name !== name) latest = byName.get(name)!;
-  return latest;
+  if (latest.name === name) return latest;
+  const info = byName.get(name)!;
+  // From JavaScript comes what is no name of a type.
+  if (info !== undefined) latest = info;
+  return info;
 }
 /** By onnx.TensorProto.DataType; undefined for a number not in the table. */
 export function elementTypeOfOnnx(number: number): ElementTypeInfo | undefined {

@@ -34,6 +34,8 @@ const { values: given } = parseArgs({
   },
 });
 const [rounds, seconds] = [Number(given.rounds), Number(given.seconds)];
+/** Of load before a model is measured: until V8 has compiled what its calls go through. A C++ server needs none. */
+const warmUpSeconds = 4;
 /** Beyond, it would be the generator of the open loop that is late: a Node process. */
 const mostOpenLoop = 40_000;
 const ports = { served: 9621, rest: 9622, cpp: 9623, grpcJs: 9624, ours: 9625 };
@@ -198,6 +200,7 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
       lanes.push({ name: "echo many", measure: () => rate(cpp, echo, shape.connections, shape.inFlight) });
       lanes.push({ name: "echo alone", measure: () => rate(cpp, echo, 1, 1) });
     }
+    if (calls === undefined) callsPerSecond(onnxd, { ...load, seconds: warmUpSeconds });
     const found = inTurn(lanes, rounds);
     const many = found.get("many")!;
     const alone = found.get("alone")!;

@@ -103,6 +103,15 @@ describe("a Triton repository", () => {
           [3, 5, 7, 9],
         ],
       );
+      // Also those that shared a run.
+      const together = await Promise.all(
+        Array.from({ length: 12 }, (_, call) =>
+          one.predict("reshaped", { x: { shape: [1, 2, 2], data: Float32Array.of(call, 0, 0, call) } }),
+        ),
+      );
+      for (const [call, { outputs }] of together.entries()) {
+        assert.deepEqual([...outputs["y"]!.data], [2 * call + 1, 1, 1, 2 * call + 1]);
+      }
       // Batches were asked for and no input listed: the rows of a single dimension have one element, as in Triton.
       const elements = (await one.predict("elements", { x: column })).outputs["y"]!;
       assert.deepEqual(

@@ -9,6 +9,24 @@ describe("RunCost", () => {
     assert.equal(cost.rowsWithin(1), Number.POSITIVE_INFINITY);
   });
 
+  it("knows what a run costs from three of the fewest rows, or three of more, and forgets it for no smaller one", () => {
+    const fewest = new RunCost();
+    for (const known of [false, false, true]) {
+      fewest.learn(1, 1);
+      assert.equal(fewest.isUnknown, !known);
+    }
+    const more = new RunCost();
+    more.learn(1, 1);
+    for (const known of [false, false, true]) {
+      more.learn(8, 2);
+      assert.equal(more.isUnknown, !known);
+    }
+    const smaller = new RunCost();
+    for (let run = 0; run < 4; run++) smaller.learn(8 + run, 1);
+    smaller.learn(1, 1);
+    assert.equal(smaller.isUnknown, false);
+  });
+
   it("takes each row for as dear as the first, until larger runs show better", () => {
     const cost = new RunCost();
     cost.learn(1, 3);

@@ -2,11 +2,20 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   elementCount,
+  elementTypeInfo,
   elementTypeOfOnnx,
   elementTypeOfTensorflow,
   elementTypes,
   viewAs,
 } from "../../src/tensor/index.js";
+
+describe("elementTypeInfo", () => {
+  it("knows types after it was asked for what is none, as untyped callers do", () => {
+    assert.equal(elementTypeInfo("float" as "float32"), undefined);
+    assert.equal(elementTypeInfo("int64").bytesPerElement, 8);
+    assert.equal(elementTypeInfo("float32").bytesPerElement, 4);
+  });
+});
 
 describe("elementCount", () => {
   it("multiplies the sizes, a scalar being one element", () => {

@@ -45,7 +45,7 @@ export interface TransportCall {
 
 /** What a transport tells of a call. None of this throws; all of it may come after the call has ended. */
 export interface CallReceiver {
-  /** One whole message, decompressed, at bytes[start, end), which are the receiver's. Only when asked by read(). */
+  /** One whole message, decompressed, at bytes[start, end), which are the receiver's until releaseRequest(). Only when asked by read(). */
   message(bytes: Uint8Array, start: number, end: number): void;
   /** The client sends no more. Only when asked by read(). */
   halfClose(): void;

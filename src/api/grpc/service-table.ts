@@ -39,7 +39,10 @@ export interface Call {
 interface Codec<Request, Response> {
   /** "/package.Service/Method". */
   readonly path: string;
-  /** The bytes are the handler's: they are not used again, and may be kept or viewed. Throws on malformed bytes. */
+  /**
+   * The bytes are the handler's: they are not used again, and may be kept or viewed; with requestEndsWithAnswer, until the
+   * answer. Throws on malformed bytes.
+   */
   readonly decode: (bytes: Uint8Array) => Request;
   readonly encode: (response: Response) => Uint8Array | EncodableMessage;
 }

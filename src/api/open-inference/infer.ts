@@ -82,5 +82,5 @@ function unreshaped(tensor: Tensor, { dims, reshape }: OutputView, hasBatch: boo
   const open = reshape.flatMap((size, axis) => (size === -1 ? [tensor.shape[axis + from]!] : []));
   let next = 0;
   const shape = [...tensor.shape.slice(0, from), ...dims.map((size) => (size === -1 ? open[next++]! : size))];
-  return { ...tensor, shape };
+  return { dtype: tensor.dtype, shape, data: tensor.data };
 }

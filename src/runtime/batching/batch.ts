@@ -1,14 +1,6 @@
 // Rows of several calls in one tensor, and back. Both calls of this file touch every byte of a batch: joining copies
 // each row once, splitting copies nothing.
-import {
-  bytesOf,
-  elementTypeInfo,
-  isNumeric,
-  type NamedValues,
-  type NumericData,
-  RawTensor,
-  type Tensor,
-} from "../../tensor/index.js";
+import { bytesOf, elementTypeInfo, isNumeric, type NumericData, RawTensor, type Tensor } from "../../tensor/index.js";
 
 /** Bytes that concatRows() of these tensors fills; 0 for strings. */
 export function concatBytes(tensors: readonly Tensor[]): number {
@@ -42,13 +34,6 @@ export function concatRows(tensors: readonly Tensor[], memory?: ArrayBuffer): Te
     offset += lengthOf(tensor);
   }
   return { dtype: first.dtype, shape, data };
-}
-
-/** Bytes of the tensors of numbers. */
-export function feedBytes({ items }: NamedValues<Tensor>): number {
-  let bytes = 0;
-  for (const tensor of items) bytes += lengthOf(tensor) * elementTypeInfo(tensor.dtype).bytesPerElement;
-  return bytes;
 }
 
 /** Elements of a tensor, without asking a raw one for its data. */

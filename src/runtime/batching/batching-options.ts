@@ -12,11 +12,6 @@ export interface BatchingOptions {
   readonly targetRunMs: number;
   /** The same for a model on the serving thread, where everyone waits for a run to end. Default 0.5 milliseconds. */
   readonly inlineTargetRunMs: number;
-  /**
-   * What a batch of a model on the serving thread may carry while it is not known what its rows cost: more would send the
-   * model to another thread (RuntimeOptions.inlineMaxFeedBytes). Default 64 KiB.
-   */
-  readonly maxUntriedBytes: number;
   /** Calls that may wait, at most. Default 1024. */
   readonly maxQueue: number;
 }
@@ -26,12 +21,10 @@ export function validateBatchingOptions(given: Partial<BatchingOptions>): Batchi
     maxBatchRows: 256,
     targetRunMs: 4,
     inlineTargetRunMs: 0.5,
-    maxUntriedBytes: 64 * 1024,
     maxQueue: 1024,
     ...given,
   };
   requireInteger("maxBatchRows", options.maxBatchRows, { min: 1, max: 65_536 });
-  requireInteger("maxUntriedBytes", options.maxUntriedBytes, { min: 0 });
   requireInteger("maxQueue", options.maxQueue, { min: 1 });
   for (const name of ["targetRunMs", "inlineTargetRunMs"] as const) {
     if (!(options[name] > 0)) throw invalidArgument(`${name} must be positive; got ${options[name]}`);

@@ -5,7 +5,7 @@ import type { Logger } from "../../telemetry/index.js";
 import { NamedValues, type Tensor } from "../../tensor/index.js";
 import { promiseOf, type Waiter } from "../../waiter.js";
 import { type PlacementInfo, type RunOptions, type RunResult, type Session, startRun } from "../session.js";
-import { concatBytes, concatRows, feedBytes, splitRows } from "./batch.js";
+import { concatBytes, concatRows, splitRows } from "./batch.js";
 import { BatchMemory } from "./batch-memory.js";
 import { BatchTask, type TaskOwner } from "./batch-task.js";
 import { type BatchingOptions, validateBatchingOptions } from "./batching-options.js";
@@ -187,16 +187,13 @@ export class BatchingSession implements Session {
   /** The oldest group's tasks, as many as fit; at least one, however many rows it has. */
   #takeBatch(now: number): { fetches: readonly string[]; tasks: BatchTask[] } | undefined {
     const limit = this.#rowLimit();
-    let bytesLeft = this.#byteLimit();
     for (const group of this.#groups.values()) {
       const tasks: BatchTask[] = [];
       let rows = 0;
       let taken = 0;
       for (const task of group.tasks) {
         if (task.waiting) {
-          if (bytesLeft !== undefined) bytesLeft -= feedBytes(task.feeds);
-          const fits = rows + task.rows <= limit && (bytesLeft === undefined || bytesLeft >= 0);
-          if (tasks.length > 0 && !fits) break;
+          if (tasks.length > 0 && rows + task.rows > limit) break;
           if (this.#take(task, now)) {
             tasks.push(task);
             rows += task.rows;
@@ -225,17 +222,15 @@ export class BatchingSession implements Session {
     return false;
   }
 
+  /**
+   * As long as it is not known what a run costs, calls of a model on this thread run one by one: for dear, a first batch
+   * would send the model to another thread if it carries much.
+   */
   #rowLimit(): number {
+    if (this.#isInline && this.#cost.isUnknown) return 1;
     const { maxBatchRows, targetRunMs, inlineTargetRunMs } = this.#options;
     const runMs = this.#isInline ? Math.min(inlineTargetRunMs, targetRunMs) : targetRunMs;
     return Math.min(maxBatchRows, this.#cost.rowsWithin(runMs));
-  }
-
-  /** undefined: no limit. What rows cost is found out with small batches, after that of a run with single calls. */
-  #byteLimit(): number | undefined {
-    const { missing } = this.#cost;
-    if (missing === undefined || !this.#isInline) return undefined;
-    return missing === "run" ? 0 : this.#options.maxUntriedBytes;
   }
 
   #expected(rows: number): Pick<RunOptions, "expectedMs" | "expectedIsGuess"> {

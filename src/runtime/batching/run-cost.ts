@@ -55,10 +55,9 @@ export class RunCost {
     return this.#rows === 0 ? undefined : this.#ms + this.#rowMs * Math.max(0, rows - this.#rows);
   }
 
-  /** What is to be found out first: the cost of a run, or that of a row. undefined: both are known. */
-  get missing(): "run" | "row" | undefined {
-    if (this.#smallestRuns < enoughRuns) return "run";
-    return this.#largerRuns < enoughRuns ? "row" : undefined;
+  /** Nothing is known but, maybe, what a first run or two took, which says little. */
+  get isUnknown(): boolean {
+    return this.#smallestRuns < enoughRuns && this.#largerRuns < enoughRuns;
   }
 
   /** Whether enough runs have shown what so many rows take. */

@@ -10,7 +10,8 @@ import type { RunOptions, RunResult } from "../session.js";
 const neededRuns = 32;
 /**
  * What one long run takes back. It is mostly a short one that lost its core on the way: on a server that is busy, a quarter
- * of the runs of a model that copies 1 MB took up to twice their time. With a third of them long, nothing is ever proven.
+ * of the runs of a model that copies 1 MB took up to twice their time. With a third of them long, it takes hundreds of runs
+ * until enough are short, and many more with half of them.
  */
 const takenByLong = 2;
 /** But a run beyond so many times what is too slow for the serving thread takes back all. */

@@ -79,7 +79,6 @@ export class ConnectionWriter {
     this.#encoder = encoder;
     socket.on("drain", () => {
       this.#unsentControlFrames = 0;
-      this.#output.drained();
       if (this.#choked || this.#ready.length > 0) this.flush();
     });
   }

@@ -33,7 +33,7 @@ export class OutputBuffer {
   #partsBytes = 0;
   /** Slabs before this one that the parts lie in. */
   #full: Buffer[] = [];
-  /** Hold parts that the socket has, or is to have at the next flush. */
+  /** Hold what is to go at the next flush. */
   #lent: MemoryBlock[] = [];
 
   constructor(pool: SlabPool) {
@@ -69,27 +69,22 @@ export class OutputBuffer {
     this.#partsBytes += bytes.length;
   }
 
-  /** A block that holds what was appended last, or before: it is released when the kernel has all of it. */
+  /** A block that holds what was appended last, or before: it is released when the kernel has that. */
   releaseWhenSent(block: MemoryBlock): void {
     this.#lent.push(block);
-  }
-
-  /** The socket holds nothing any more. */
-  drained(): void {
-    if (this.#lent.length === 0 || this.bytes > 0) return;
-    for (const block of this.#lent) block.release();
-    this.#lent = [];
   }
 
   /** Hands everything to the socket. */
   flush(socket: Socket): void {
     if (this.#parts.length === 0) {
       if (this.#used === 0) return;
-      socket.write(this.slab.subarray(0, this.#used));
+      socket.write(this.slab.subarray(0, this.#used), this.#whenSent());
     } else {
       this.#seal();
+      const last = this.#parts.pop()!;
       socket.cork();
       for (const part of this.#parts) socket.write(part);
+      socket.write(last, this.#whenSent());
       socket.uncork();
       this.#parts = [];
       this.#partsBytes = 0;
@@ -104,7 +99,17 @@ export class OutputBuffer {
     this.slab = nothing;
     this.#used = 0;
     this.#sealed = 0;
-    if (reusable) this.drained();
+  }
+
+  /** What is to be done when all of a flush has been sent. */
+  #whenSent(): ((error?: Error | null) => void) | undefined {
+    if (this.#lent.length === 0) return undefined;
+    const lent = this.#lent;
+    this.#lent = [];
+    return (error) => {
+      // Where it failed, who knows what is still read: then they are garbage.
+      if (error == null) for (const block of lent) block.release();
+    };
   }
 
   #seal(): void {

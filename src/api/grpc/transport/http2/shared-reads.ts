@@ -64,6 +64,7 @@ export function ownBytes(chunk: Buffer, start: number, end: number, target: OwnB
     takenFrom = from;
     takenEnd = to - from < largeBytes ? chunk.byteOffset + chunk.length : to;
     taken?.release();
+    taken = undefined; // the next line may throw
     taken = messageMemory.take(takenEnd - from);
     shared.copy(taken.bytes, 0, from, takenEnd);
   }
