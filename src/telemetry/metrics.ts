@@ -410,7 +410,7 @@ export class Metrics {
         "gauge",
         {
           name: "onnxd_event_loop_lag_seconds",
-          help: "How late the serving thread's timers came since this page was last read.",
+          help: "How late a timer of the serving thread, due every 100 ms, came since this page was last read.",
           labels: ["quantile"],
         },
         () => {

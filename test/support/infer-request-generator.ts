@@ -1,7 +1,7 @@
 // Random ModelInferRequests, and random ways to write them down.
 import {
   type InferParameter,
-  type InferTensorContents,
+  InferTensorContents,
   ModelInferRequest,
   type ModelInferRequest_InferInputTensor,
 } from "../gen/inference/grpc_service.js";
@@ -62,16 +62,7 @@ function randomInput(random: SeededRandom, typed: boolean): ModelInferRequest_In
 
 /** Values in the datatype's field, some of which it cannot hold; now and then some in another's. */
 function randomContents(random: SeededRandom, datatype: string): InferTensorContents {
-  const contents: InferTensorContents = {
-    boolContents: [],
-    intContents: [],
-    int64Contents: [],
-    uintContents: [],
-    uint64Contents: [],
-    fp32Contents: [],
-    fp64Contents: [],
-    bytesContents: [],
-  };
+  const contents = InferTensorContents.fromPartial({});
   giveValues(random, contents, datatype, random.below(12));
   if (random.chance(0.05)) giveValues(random, contents, random.pick(datatypes), random.below(3));
   return contents;

@@ -1,7 +1,7 @@
 // Requests of the Open Inference Protocol, made with code that the server does not use.
 import {
   type InferParameter,
-  type InferTensorContents,
+  InferTensorContents,
   ModelInferRequest,
   type ModelInferRequest_InferInputTensor,
 } from "../gen/inference/grpc_service.js";
@@ -46,17 +46,7 @@ export function inferRequest(
           datatype,
           shape: shape.map(BigInt),
           parameters: parameters(given),
-          contents: contents && {
-            boolContents: [],
-            intContents: [],
-            int64Contents: [],
-            uintContents: [],
-            uint64Contents: [],
-            fp32Contents: [],
-            fp64Contents: [],
-            bytesContents: [],
-            ...contents,
-          },
+          contents: contents && InferTensorContents.fromPartial(contents),
         }) as ModelInferRequest_InferInputTensor,
     ),
     outputs: Object.entries(more.outputs ?? {}).map(([name, given]) => ({ name, parameters: parameters(given) })),

@@ -17,13 +17,7 @@ export interface BatchingOptions {
 }
 
 export function validateBatchingOptions(given: Partial<BatchingOptions>): BatchingOptions {
-  const options = {
-    maxBatchRows: 256,
-    targetRunMs: 4,
-    inlineTargetRunMs: 0.5,
-    maxQueue: 1024,
-    ...given,
-  };
+  const options = { maxBatchRows: 256, targetRunMs: 4, inlineTargetRunMs: 0.5, maxQueue: 1024, ...given };
   requireInteger("maxBatchRows", options.maxBatchRows, { min: 1, max: 65_536 });
   requireInteger("maxQueue", options.maxQueue, { min: 1 });
   for (const name of ["targetRunMs", "inlineTargetRunMs"] as const) {
