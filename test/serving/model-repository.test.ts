@@ -271,8 +271,11 @@ describe("a model repository", () => {
     await poll();
     assert.deepEqual(runtime.attempts, ["m/1"]);
     writeFileSync(join(folder.path, "m", "1", "model.onnx"), textModel(1));
-    await poll();
-    await reached("m", 1n, "AVAILABLE");
+    // The first poll's look at the files may still be under way and older than this; the next one is joined to it.
+    await until(async () => {
+      await poll();
+      return state("m", 1n) === "AVAILABLE";
+    });
   });
 
   it("tries a broken version again that was removed and came back", async () => {
