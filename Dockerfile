@@ -14,6 +14,8 @@ RUN npm run build && npm prune --omit=dev \
 
 # glibc is needed: onnxruntime's binaries do not run on musl.
 FROM node:24-bookworm-slim
+# Huge pages for models; see huge-pages.ts, which then has nothing to do.
+ENV GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1
 ENV NODE_ENV=production ORT_DISABLE_TELEMETRY=1 MODEL_NAME=model MODEL_BASE_PATH=/models
 WORKDIR /onnxd
 COPY --from=build /onnxd/package.json ./

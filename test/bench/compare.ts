@@ -11,6 +11,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { hugePageVariables } from "../../src/huge-pages.js";
 import { PredictRequest } from "../gen/tensorflow_serving/apis/predict.js";
 import { PredictionServiceClient } from "../gen/tensorflow_serving/apis/prediction_service.js";
 import { call } from "../support/call.js";
@@ -121,17 +122,13 @@ function publishModels(): Map<string, string> {
 
 async function startOnnxd(paths: ReadonlyMap<string, string>): Promise<Contestant> {
   const config = models.writeConfig(Object.fromEntries([...paths.keys(), "identity"].map((name) => [name, ""])));
-  const onnxd = await start(ports.served, process.execPath, [
-    // As npm start and the command onnxd start it.
-    ...[
-      "--max-semi-space-size=4",
-      join(repositoryRoot, "dist", "src", "main.js"),
-      "serve",
-      `--model_config_file=${config}`,
-    ],
-    ...["--access_log=false", "--log_level=error", "--bind_address=127.0.0.1"],
+  const args = [
+    ...["--max-semi-space-size=4", join(repositoryRoot, "dist", "src", "main.js"), "serve"],
+    ...[`--model_config_file=${config}`, "--access_log=false", "--log_level=error", "--bind_address=127.0.0.1"],
     ...[`--port=${ports.served}`, `--rest_api_port=${ports.rest}`],
-  ]);
+  ];
+  // As npm start and the command onnxd start it; older versions of Node have to be given the variable.
+  const onnxd = await start(ports.served, process.execPath, args, hugePageVariables);
   // h2load does not look at grpc-status: whether calls succeed is found out beforehand.
   using client = connect(PredictionServiceClient, `127.0.0.1:${ports.served}`);
   for (const { name, input, row } of served) {
@@ -162,8 +159,8 @@ async function startEchoes(): Promise<Echoes> {
   return echoes;
 }
 
-async function start(port: number, command: string, args: readonly string[]): Promise<Contestant> {
-  const contestant = await Contestant.start(port, command, args);
+async function start(...how: Parameters<typeof Contestant.start>): Promise<Contestant> {
+  const contestant = await Contestant.start(...how);
   contestants.push(contestant);
   return contestant;
 }
@@ -195,12 +192,13 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
         name: `bare ${rows}`,
         measure: () => bare(path, input, output, row, rows, bareSeconds),
       })),
+      { name: "bare huge", measure: () => bare(path, input, output, row, 1, bareSeconds, hugePageVariables) },
     ];
     if (cpp !== undefined) {
       lanes.push({ name: "echo many", measure: () => rate(cpp, echo, shape.connections, shape.inFlight) });
       lanes.push({ name: "echo alone", measure: () => rate(cpp, echo, 1, 1) });
     }
-    if (calls === undefined) callsPerSecond(onnxd, { ...load, seconds: warmUpSeconds });
+    callsPerSecond(onnxd, { path: predictPath, body, ...shape, seconds: warmUpSeconds });
     const found = inTurn(lanes, rounds);
     const many = found.get("many")!;
     const alone = found.get("alone")!;
@@ -210,6 +208,7 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
       withSpread(many),
       format(cpu, 1),
       ratio(many, found.get("bare 1")!),
+      ratio(many, found.get("bare huge")!),
       format(many.median / best, 2),
       found.has("echo many") ? ratio(many, found.get("echo many")!) : "–",
       format(1e6 / alone.median),
@@ -224,6 +223,7 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
         "calls/s, many in flight",
         "CPU µs a call",
         "÷ bare loop, 1 row",
+        "÷ the same in huge pages",
         "÷ bare loop, best batch",
       ],
       ...["÷ C++ echo", "one at a time: µs", "its latency ÷ C++ echo's"],
@@ -240,10 +240,13 @@ function bare(
   row: readonly number[],
   rows: number,
   roundSeconds: number,
+  variables = {},
 ): number {
   const program = fileURLToPath(new URL("./comparison/bare-loop.js", import.meta.url));
   const shape = [rows * row[0]!, ...row.slice(1)].join(",");
-  return Number(runOn("server", process.execPath, [program, path, input, output, shape, String(roundSeconds)]));
+  return Number(
+    runOn("server", process.execPath, [program, path, input, output, shape, String(roundSeconds)], variables),
+  );
 }
 
 function compareInFlight(onnxd: Contestant, echoes: Echoes): void {

@@ -68,7 +68,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async #ready(): Promise<void> {
-    for (;;) {
+    while (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ready = await fetch(`${this.url}/readyz`).then(
         (response) => response.ok,
         () => false,

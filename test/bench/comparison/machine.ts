@@ -28,10 +28,19 @@ export class Contestant {
     this.port = port;
   }
 
-  /** Resolves when it has printed something, which all servers here do once they listen. */
-  static async start(port: number, command: string, args: readonly string[]): Promise<Contestant> {
+  /**
+   * Resolves when it has printed something, which all servers here do once they listen.
+   * @param variables of its environment, besides those of this process
+   */
+  static async start(
+    port: number,
+    command: string,
+    args: readonly string[],
+    variables: Readonly<Record<string, string>> = {},
+  ): Promise<Contestant> {
     const [program, programArgs] = on(serverCpu, command, args);
-    const child = spawn(program, programArgs, { stdio: ["ignore", "pipe", "pipe"] });
+    const env = { ...process.env, ...variables };
+    const child = spawn(program, programArgs, { stdio: ["ignore", "pipe", "pipe"], env });
     const ended = once(child, "exit").then(() => {
       throw new Error(`${command} ${args.join(" ")} ended before it listened`);
     });
@@ -72,7 +81,13 @@ export class Contestant {
 }
 
 /** Runs a program to its end beside the servers, with the load generator's CPU or theirs, and returns what it prints. */
-export function runOn(where: "load" | "server", command: string, args: readonly string[]): string {
+export function runOn(
+  where: "load" | "server",
+  command: string,
+  args: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
+): string {
   const [program, programArgs] = on(where === "load" ? loadCpu : serverCpu, command, args);
-  return execFileSync(program, programArgs, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const env = { ...process.env, ...variables };
+  return execFileSync(program, programArgs, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env });
 }
