@@ -6,4 +6,4 @@
 import { restartWithHugePages } from "./huge-pages.js";
 
 restartWithHugePages(process);
-await import("./run.js");
+await import("./command.js");

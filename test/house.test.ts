@@ -15,6 +15,7 @@ const leaves = ["status.ts", "options.ts", "clock.ts", "cancellation.ts", "waite
 /** They see every room. */
 const roofs = [
   "main.ts",
+  "command.ts",
   "server.ts",
   "model-keeper.ts",
   "supervisor.ts",

@@ -32,6 +32,7 @@ const { values: given } = parseArgs({
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "1" },
     only: { type: "string", default: "models,in-flight,payloads,rest,latency" },
+    models: { type: "string", default: "half_plus_two,mlp,digits,transformer,encoder,squeezenet,shufflenet,resnet50" },
   },
 });
 const [rounds, seconds] = [Number(given.rounds), Number(given.seconds)];
@@ -58,17 +59,20 @@ interface ServedModel {
 }
 const small = { batches: [1, 32, 256], load: { connections: 8, inFlight: 32 } };
 const image = { row: [1, 3, 224, 224], batches: [1], load: { connections: 2, inFlight: 2 } };
+const encoder = { row: [1, 32, 384], batches: [1, 4, 16], load: { connections: 2, inFlight: 4 } };
 const light = join(repositoryRoot, "..", "shared", "models", "light");
 const sides = ["served", "our transport, echo", "÷ C++ echo: served", "our echo", "÷ grpc-js echo: served", "our echo"];
-const served: readonly ServedModel[] = [
+const known: readonly ServedModel[] = [
   { name: "half_plus_two", input: "x", output: "y", row: [1], ...small },
   { name: "mlp", input: "features", output: "probabilities", row: [1, 784], ...small },
   { name: "digits", input: "image", output: "probabilities", row: [1, 1, 8, 8], ...small },
   { name: "transformer", input: "x", output: "y", row: [1, 16, 64], ...small },
+  { name: "encoder", input: "x", output: "y", ...encoder, calls: 200 },
   { name: "squeezenet", input: "data_0", output: "softmaxout_1", ...image, calls: 500 },
   { name: "shufflenet", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image, calls: 500 },
   { name: "resnet50", input: "gpu_0/data_0", output: "gpu_0/softmax_1", ...image, calls: 60 },
 ];
+const served = known.filter(({ name }) => given.models.split(",").includes(name));
 
 if (h2load === undefined) {
   console.error("skipped: h2load is not installed (package nghttp2-client)");
@@ -108,6 +112,7 @@ function publishModels(): Map<string, string> {
   models.copyBundled("digits", 1);
   models.publish("mlp", 1, mlpModel([784, 512, 10]));
   models.publish("transformer", 1, transformerModel(16, 64, 4));
+  models.publish("encoder", 1, transformerModel(32, 384, 12, 12)); // the size of MiniLM-L12
   models.publish("identity", 1, identityModel("float32", ["batch"]));
   const paths = new Map<string, string>();
   for (const { name } of served) {
@@ -230,7 +235,7 @@ function compareModels(onnxd: Contestant, { cpp }: Echoes, paths: ReadonlyMap<st
     ],
     table,
   );
-  console.log("\nMany in flight: 8 connections × 32, for images 2 × 2.");
+  console.log("\nMany in flight: 8 connections × 32, for the encoder 2 × 4, for images 2 × 2.");
 }
 
 function bare(
@@ -324,7 +329,8 @@ function compareRest(onnxd: Contestant, { grpcJs }: Echoes): void {
 
 async function measureLatency(onnxd: Contestant): Promise<void> {
   const table: string[][] = [];
-  for (const { name, input, row } of served.slice(0, 4)) {
+  for (const { name, input, row, calls } of served) {
+    if (calls !== undefined) continue;
     const { body } = predictBody(folder, name, input, row);
     const load = { path: predictPath, body, connections: 8, inFlight: 32, seconds };
     const most = inTurn([{ name, measure: () => callsPerSecond(onnxd, load).callsPerSecond }], rounds).get(

@@ -1,7 +1,7 @@
 import { encodeModel, GraphBuilder } from "../../../src/onnx/index.js";
 
-/** A transformer's encoder block: [batch, length, width] in and out, with so many heads; weights that mean nothing. */
-export function transformerModel(length: number, width: number, heads: number): Uint8Array {
+/** A transformer's encoder: [batch, length, width] in and out, with so many heads a block; weights that mean nothing. */
+export function transformerModel(length: number, width: number, heads: number, blocks = 1): Uint8Array {
   const graph = new GraphBuilder("transformer");
   let weights = 0;
   const weight = (...shape: number[]) => {
@@ -26,15 +26,19 @@ export function transformerModel(length: number, width: number, heads: number): 
       perm,
     });
 
-  const x = graph.input("x", "float32", ["batch", length, width]);
-  const first = normalized(x);
-  const scores = graph.node("MatMul", [perHead(first, 0, 2, 1, 3), perHead(first, 0, 2, 3, 1)]);
-  const attention = graph.node("Softmax", [graph.node("Mul", [scores, scale])], { axis: -1 });
-  const mixed = graph.node("MatMul", [attention, perHead(first, 0, 2, 1, 3)]);
-  const joined = graph.node("Reshape", [graph.node("Transpose", [mixed], { perm: [0, 2, 1, 3] }), fromHeads]);
-  const attended = graph.node("Add", [x, graph.node("MatMul", [joined, weight(width, width)])]);
-  const hidden = graph.node("Relu", [graph.node("MatMul", [normalized(attended), weight(width, 4 * width)])]);
-  graph.node("Add", [attended, graph.node("MatMul", [hidden, weight(4 * width, width)])], {}, { outputs: ["y"] });
+  const block = (x: string) => {
+    const first = normalized(x);
+    const scores = graph.node("MatMul", [perHead(first, 0, 2, 1, 3), perHead(first, 0, 2, 3, 1)]);
+    const attention = graph.node("Softmax", [graph.node("Mul", [scores, scale])], { axis: -1 });
+    const mixed = graph.node("MatMul", [attention, perHead(first, 0, 2, 1, 3)]);
+    const joined = graph.node("Reshape", [graph.node("Transpose", [mixed], { perm: [0, 2, 1, 3] }), fromHeads]);
+    const attended = graph.node("Add", [x, graph.node("MatMul", [joined, weight(width, width)])]);
+    const hidden = graph.node("Relu", [graph.node("MatMul", [normalized(attended), weight(width, 4 * width)])]);
+    return graph.node("Add", [attended, graph.node("MatMul", [hidden, weight(4 * width, width)])]);
+  };
+  let value = graph.input("x", "float32", ["batch", length, width]);
+  for (let i = 0; i < blocks; i++) value = block(value);
+  graph.node("Identity", [value], {}, { outputs: ["y"] });
   graph.output("y", "float32", ["batch", length, width]);
   return encodeModel(graph);
 }
