@@ -3,9 +3,13 @@
 // glibc's malloc asks when an environment variable said so as the process started. Hence a second start, at the very
 // beginning, in the same process: what started it, and sends it signals, notices nothing.
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 
 /** One arena for all threads: the others grow in small steps, which leaves no room for a huge page. */
 export const hugePageVariables = { GLIBC_TUNABLES: "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1" };
+
+/** Says that the second start has been: a Node with capabilities of its own is not shown GLIBC_TUNABLES. */
+const restarted = "RESTARTED_BY_ONNXD";
 
 /** The part of `process` that matters here. */
 export interface RestartableProcess {
@@ -17,7 +21,7 @@ export interface RestartableProcess {
   readonly execArgv: readonly string[];
   /** There for a process that was forked, whose channel would not outlive a second start. */
   readonly send?: unknown;
-  /** From Node 22.15 on; not on Windows. Does not return. */
+  /** From Node 22.15 on; not on Windows. Does not return, and when it fails, it ends the process. */
   execve?(file: string, args: readonly string[], env: Readonly<Record<string, string | undefined>>): never;
 }
 
@@ -29,8 +33,11 @@ export interface RestartableProcess {
 export function restartWithHugePages(process: RestartableProcess, readPolicy: () => string = readHugePagePolicy): void {
   const { platform, env, argv, execPath, execArgv } = process;
   if (platform !== "linux" || process.execve === undefined || process.send !== undefined) return;
-  if (env["GLIBC_TUNABLES"] !== undefined || !serves(argv[2]) || !isOffered(readPolicy())) return;
-  process.execve(execPath, [execPath, ...execArgv, ...argv.slice(1)], { ...env, ...hugePageVariables });
+  // Where a loader was told to run Node, that is what execPath names.
+  if (!basename(execPath).startsWith("node") || !serves(argv[2])) return;
+  if (env["GLIBC_TUNABLES"] !== undefined || env[restarted] !== undefined || !isOffered(readPolicy())) return;
+  const variables = { ...env, ...hugePageVariables, [restarted]: "1" };
+  process.execve(execPath, [execPath, ...execArgv, ...argv.slice(1)], variables);
 }
 
 /** The command is "serve", or left out. */

@@ -22,7 +22,7 @@ export interface RuntimeOptions {
    * that they are short. Default 64 KiB.
    */
   readonly inlineMaxFeedBytes: number;
-  /** A model on the serving thread whose runs take longer on average moves to a thread pool. Default 1000. */
+  /** A model on the serving thread whose runs take longer on average moves to a thread pool. Default 1500. */
   readonly inlineSlowRunMicros: number;
   /** Zeros that the inputs of a warm-up run may hold together; a model that wants more is not warmed up. Default 64 MiB. */
   readonly warmupMaxBytes: number;
@@ -45,7 +45,7 @@ export function validateRuntimeOptions(given: Partial<RuntimeOptions>): RuntimeO
     inlineThresholdMicros: cpus === 1 ? 250 : 50,
     inlineMaxCreateMs: 20,
     inlineMaxFeedBytes: 64 * 1024,
-    inlineSlowRunMicros: 1000,
+    inlineSlowRunMicros: 1500,
     warmupMaxBytes: 64 * 1024 * 1024,
     trialShortestRunMicros: 500,
     trialLongestRunMicros: 100_000,

@@ -10,14 +10,14 @@ export interface BatchingOptions {
    * small models pay, large batches of large models only make everyone wait. Default 4 milliseconds.
    */
   readonly targetRunMs: number;
-  /** The same for a model on the serving thread, where everyone waits for a run to end. Default 0.5 milliseconds. */
+  /** The same for a model on the serving thread, where everyone waits for a run to end. Default 0.75 milliseconds. */
   readonly inlineTargetRunMs: number;
   /** Calls that may wait, at most. Default 1024. */
   readonly maxQueue: number;
 }
 
 export function validateBatchingOptions(given: Partial<BatchingOptions>): BatchingOptions {
-  const options = { maxBatchRows: 256, targetRunMs: 4, inlineTargetRunMs: 0.5, maxQueue: 1024, ...given };
+  const options = { maxBatchRows: 256, targetRunMs: 4, inlineTargetRunMs: 0.75, maxQueue: 1024, ...given };
   requireInteger("maxBatchRows", options.maxBatchRows, { min: 1, max: 65_536 });
   requireInteger("maxQueue", options.maxQueue, { min: 1 });
   for (const name of ["targetRunMs", "inlineTargetRunMs"] as const) {
